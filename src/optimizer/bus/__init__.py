@@ -1,0 +1,1 @@
+"""Typed topics over memory channels, each subscription with a bound and a named overflow rule."""

@@ -1,0 +1,1 @@
+"""Intake: validate, price, append durably, then acknowledge."""

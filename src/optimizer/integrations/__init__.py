@@ -1,0 +1,1 @@
+"""Outbound services; losing one never takes the process down."""

@@ -1,0 +1,50 @@
+"""Policies and assignments: which variant a segment gets with which probability, and the recorded choice."""
+
+from typing import Literal
+
+import msgspec
+
+Reason = Literal["exploit", "explore", "holdout", "rollout", "fixed", "fallback"]
+
+
+class Row(msgspec.Struct, frozen=True, array_like=True):
+    """One segment's probabilities over the service's variants (in declaration order, summing to 1).
+
+    `exploit` marks the variants that the current solution uses; any other choice is exploration.
+    """
+
+    probabilities: tuple[float, ...]
+    exploit: tuple[bool, ...]
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """Segment to probabilities, versioned; computed from the log up to `cursor` with `seed`, so it can be recomputed.
+
+    `default` serves segments that have no row. `holdout` of the traffic stays on the baseline whatever the rows say.
+    """
+
+    service: str
+    version: int
+    cursor: int
+    seed: int
+    created_at: int
+    variants: tuple[str, ...]
+    baseline: int
+    default: Row
+    rows: dict[str, Row] = {}
+    holdout: float = 0.0
+    mode: str = "learn"
+
+
+class Assignment(msgspec.Struct, frozen=True, kw_only=True):
+    """A recorded choice with its probability: P(variant | segment, policy version), holdout included."""
+
+    assignment_id: str
+    service: str
+    segment: str
+    variant: str
+    probability: float
+    policy_version: int
+    reason: Reason
+    decided_at: int
+    expires_at: int

@@ -1,0 +1,1 @@
+"""Logging, the metrics registry and its endpoint, tracing and resource sampling."""

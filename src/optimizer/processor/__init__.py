@@ -1,0 +1,1 @@
+"""The fold over the log and what it feeds: policies, reports, decisions."""

@@ -1,0 +1,1 @@
+"""Keys, tokens, roles, TLS contexts, rate limits and the audit log."""
