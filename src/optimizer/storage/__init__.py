@@ -1,5 +1,9 @@
 """The log and the documents: two small protocols and the stores that keep them."""
 
+from optimizer.storage.memory import FaultHook as FaultHook
+from optimizer.storage.memory import MemoryState as MemoryState
+from optimizer.storage.memory import Moment as Moment
+from optimizer.storage.memory import open_memory as open_memory
 from optimizer.storage.protocols import ABSENT as ABSENT
 from optimizer.storage.protocols import ANY_VERSION as ANY_VERSION
 from optimizer.storage.protocols import Appended as Appended

@@ -6,8 +6,11 @@ Promises common to all backends:
 * `commit` is all or nothing, the cursor included.
 * A cancelled call has an unknown outcome: whole or not at all. Repeating it with the same dedup keys is safe.
 
-Errors: `StorageUnavailable` when the store cannot write or read now (nothing was acknowledged), `Conflict` when a
-document's version is not the expected one, `StoreLocked`, `StoreCorrupt` when opening.
+* A call that raised `StorageUnavailable` acknowledged nothing; like a cancelled one it happened whole or not at all.
+
+Errors: `StorageUnavailable` when the store cannot write or read now, `Conflict` when a document's version is not the
+expected one, `InvalidArgument` for what `storage/limits.py` does not allow, `StoreLocked` when opening, `StoreCorrupt`
+when opening or reading what contradicts itself.
 """
 
 from collections.abc import Sequence
@@ -102,7 +105,11 @@ class Log(Protocol):
         ...
 
     async def read(self, after: int, limit: int) -> Sequence[Entry]:
-        """Up to `limit` entries with offset > `after`, in order; empty at the end."""
+        """Up to `limit` entries with offset > `after`, in order. Only an empty answer means the end.
+
+        An answer holds fewer than `limit` entries when they would be larger than `limits.READ_BYTES` together. No
+        entry with an offset up to the last one returned appears later: a reader that goes on from there misses none.
+        """
         ...
 
     async def end(self) -> int:
@@ -126,7 +133,10 @@ class Documents(Protocol):
         ...
 
     async def commit(self, changes: Sequence[Put | Delete], cursor: Cursor | None = None) -> tuple[int, ...]:
-        """Apply all changes and move the cursor in one transaction; the new version of each change (0 for a delete)."""
+        """Apply all changes in order and set the cursor, in one transaction; the new version of each (0 for a delete).
+
+        A later change to the same document sees the earlier one. A document created after a delete starts at 1 again.
+        """
         ...
 
     async def cursor(self, name: str) -> int:
