@@ -1,5 +1,6 @@
 """No secret leaves the settings: not by errors, dumps, differences or representations."""
 
+import traceback
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,8 @@ def test_a_loaded_secret_is_not_shown_anywhere() -> None:
     assert not any(CANARY in text for text in texts)
 
 
+KEY_TABLE = '[[security.api_keys]]\nname = "a"\nkey = "CANARY"\nroles = ["user"]\n'
+
 # Every secret given wrongly in turn: as a wrong scheme, a wrong type, under a misspelt key, in broken JSON.
 BAD = [
     '[storage]\npostgres_url = "mysql://CANARY"',
@@ -57,7 +60,7 @@ BAD = [
     '[security]\njwt_previous_secrets = [["CANARY"]]',
     '[security]\napi_keys = ["CANARY"]',
     '[[security.api_keys]]\nname = "a"\nkey = "CANARY"\nroles = []',
-    '[[security.api_keys]]\nname = "a"\nkey = "CANARY"\nroles = ["user"]\n[[security.api_keys]]\nname = "a"\nkey = "CANARY"\nroles = ["user"]',
+    KEY_TABLE + KEY_TABLE,
     '[[security.api_keys]]\nname = "a"\nkey = "CANARY"\nroles = ["user"]\nextra = "CANARY"',
     'secret = "CANARY"',
     '[secrets]\nkey = "CANARY"',
@@ -72,21 +75,18 @@ def test_a_misplaced_secret_is_not_in_the_error(tmp_path: Path, text: str) -> No
     path.write_text(text.replace("CANARY", CANARY))
     with pytest.raises(ConfigurationError) as caught:
         load_settings(path)
-    assert CANARY not in str(caught.value)
-    assert (
-        CANARY not in repr(caught.value.__context__.errors(include_url=False, include_input=False))
-        if (hasattr(caught.value.__context__, "errors"))
-        else True
-    )
+    assert CANARY not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize("name", sorted(GOOD))
 def test_a_broken_secret_variable_is_not_in_the_error(name: str) -> None:
     for value in (f"[{CANARY}", f'{{"a": "{CANARY}"}}', f'[["{CANARY}"]]', f"{CANARY[:8]}"):
+        message = ""
         try:
             load_settings(None, {name: value})
         except ConfigurationError as error:
-            assert CANARY[:8] not in str(error)
+            message = "".join(traceback.format_exception(error))
+        assert CANARY[:8] not in message
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ def _read_yaml(text: str, path: Path, layer: Layer) -> None:
         layer.origins[key_path] = origin
 
 
-def _lines(node: yaml.Node, path: Path_) -> Iterable[tuple[Path_, int]]:
+def _lines(node: yaml.Node | None, path: Path_) -> Iterable[tuple[Path_, int]]:
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             below = (*path, str(key.value))
