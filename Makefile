@@ -8,7 +8,7 @@ args ?=
 part ?=
 seeds ?= 10000
 
-.PHONY: serve demo test check bench campaign lock clean format
+.PHONY: serve demo test check bench campaign protos lock clean format
 .DEFAULT_GOAL := help
 
 help:  ## what can be made
@@ -48,6 +48,9 @@ bench: $(DEV)  ## every measurement; each prints a table and a RESULT line
 
 campaign: $(DEV)  ## the long forms of the seeded tests (part=durability, seeds=10000)
 	@$(BIN)/python -m tests.campaign --seeds $(seeds) $(if $(part),--part $(part),)
+
+protos: $(DEV)  ## generate the gRPC code from proto/ (args=--accept: additions become part of the golden descriptor)
+	@$(BIN)/python -m scripts.protos $(args)
 
 lock:  ## pin every dependency with its hash (needs uv)
 	uv pip compile pyproject.toml --group build --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet -o requirements/runtime.txt
