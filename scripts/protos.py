@@ -84,11 +84,9 @@ def elements(files: descriptor_pb2.FileDescriptorSet) -> Iterator[tuple[str, str
         for service in file.service:
             yield f"{file.package}.{service.name}", "service"
             for method in service.method:
-                yield (
-                    f"{file.package}.{service.name}/{method.name}",
-                    f"rpc({'stream ' * method.client_streaming}{method.input_type})"
-                    f" returns ({'stream ' * method.server_streaming}{method.output_type})",
-                )
+                takes = "stream " * method.client_streaming + method.input_type
+                gives = "stream " * method.server_streaming + method.output_type
+                yield f"{file.package}.{service.name}/{method.name}", f"{takes} -> {gives}"
         for message in file.message_type:
             yield from _message_elements(file.package, message)
         for enum in file.enum_type:
