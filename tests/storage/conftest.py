@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.storage import MemoryState, Store, open_memory
+from optimizer.storage import MemoryState, Store, open_embedded, open_memory
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,11 @@ def memory_backend(_folder: Path) -> Backend:
     return Backend("memory", lambda: open_memory(state))
 
 
-BACKENDS: dict[str, Callable[[Path], Backend]] = {"memory": memory_backend}
+def embedded_backend(folder: Path) -> Backend:
+    return Backend("embedded", lambda: open_embedded(folder))
+
+
+BACKENDS: dict[str, Callable[[Path], Backend]] = {"memory": memory_backend, "embedded": embedded_backend}
 
 
 @pytest.fixture(params=sorted(BACKENDS))

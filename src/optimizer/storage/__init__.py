@@ -1,5 +1,6 @@
 """The log and the documents: two small protocols and the stores that keep them."""
 
+from optimizer.storage.embedded import open_embedded as open_embedded
 from optimizer.storage.memory import FaultHook as FaultHook
 from optimizer.storage.memory import MemoryState as MemoryState
 from optimizer.storage.memory import Moment as Moment
@@ -17,3 +18,5 @@ from optimizer.storage.protocols import Put as Put
 from optimizer.storage.protocols import Record as Record
 from optimizer.storage.protocols import Store as Store
 from optimizer.storage.protocols import StoreHealth as StoreHealth
+from optimizer.storage.selection import StoreKind as StoreKind
+from optimizer.storage.selection import open_store as open_store

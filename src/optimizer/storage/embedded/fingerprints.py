@@ -1,0 +1,175 @@
+"""Which dedup keys were ever appended: exact for ever, in little memory, and at a cost that does not grow with the log.
+
+One index row for each event would be the simple way. But keys are random, so a commit of 6,000 events would rewrite as
+many index pages (4 KiB for each event, twice with the checkpoint). Instead new fingerprints lie in a set in memory and
+in one row for each commit; 131,072 of them become a run, hashed into buckets and never changed again; eight runs become
+one large run. A look-up asks each run's filter, which is in memory, and reads a bucket when the filter says "perhaps".
+
+A fingerprint is 128 bits of BLAKE2b: two of 10^12 different keys are equal with probability 10^-15.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+import msgspec
+import numpy as np
+
+from optimizer.model import StoreCorrupt
+from optimizer.storage.embedded import keys
+from optimizer.storage.embedded.bloom import PRINT, Bits, Prints, build_filter, filter_bits, maybe_known
+from optimizer.storage.embedded.frames import seal, unseal
+from optimizer.storage.embedded.mapping import Mapping, Row, Span
+
+RUN_KEYS = 131_072
+"""Fingerprints that become a run: about 13 MB while they are in memory, and 10 ms to read when the store opens."""
+
+MERGE_RUNS = 8
+"""Small runs that become a large one of a million: a pause of some 0.3 s for a million events."""
+
+_WIDTH = PRINT.itemsize
+_BUCKET_KEYS = 256
+"""Fingerprints in a bucket: 4 KiB, one page."""
+
+
+class _Described(msgspec.Struct, array_like=True, frozen=True):
+    level: int
+    count: int
+    bits: int
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A set of fingerprints on disk; `filter` is its Bloom filter."""
+
+    number: int
+    level: int
+    bits: int
+    filter: Bits
+
+
+@dataclass(frozen=True, slots=True)
+class Maintenance:
+    """What one transaction writes and removes, and the runs that there are once it is committed."""
+
+    puts: list[Row]
+    deletes: list[Span]
+    runs: tuple[Run, ...]
+
+
+def fingerprint(dedup: bytes) -> bytes:
+    """The 16 bytes that stand for a dedup key."""
+    return blake2b(dedup, digest_size=_WIDTH).digest()
+
+
+@dataclass(slots=True)
+class Fingerprints:
+    """All fingerprints: `recent` are in memory, the others in the runs."""
+
+    recent: set[bytes] = field(default_factory=set)
+    runs: tuple[Run, ...] = ()
+
+    @property
+    def full(self) -> bool:
+        """Whether `maintain` has something to do."""
+        return len(self.recent) >= RUN_KEYS or _small(self.runs) >= MERGE_RUNS
+
+    def find(self, mapping: Mapping, prints: Sequence[bytes]) -> set[bytes]:
+        """Those that are known. Raises: StorageUnavailable, StoreCorrupt."""
+        known = self.recent.intersection(prints)
+        if self.runs and prints:
+            numbers = np.frombuffer(b"".join(prints), dtype=PRINT)
+            for run in self.runs:
+                for i in maybe_known(run.filter, numbers).tolist():
+                    if _contains(mapping, run, prints[i]):
+                        known.add(prints[i])
+        return known
+
+    def plan_maintenance(self, mapping: Mapping) -> Maintenance:
+        """Move the recent ones into a run, or, when there are many small runs, those into a large one."""
+        number = max((run.number for run in self.runs), default=0) + 1
+        if len(self.recent) >= RUN_KEYS:
+            prints = np.frombuffer(b"".join(self.recent), dtype=PRINT)
+            run, puts = _build(number, 0, prints)
+            return Maintenance(puts, [_span(keys.RECENT)], (*self.runs, run))
+        small = [run for run in self.runs if run.level == 0]
+        prints = np.frombuffer(b"".join(_bodies(mapping, small)), dtype=PRINT)
+        run, puts = _build(number, 1, prints)
+        deletes = [span for old in small for span in _spans_of(old.number)]
+        return Maintenance(puts, deletes, (*(old for old in self.runs if old.level != 0), run))
+
+    def adopt(self, done: Maintenance) -> None:
+        """The maintenance is committed."""
+        if _small(done.runs) > _small(self.runs):
+            self.recent = set()
+        self.runs = done.runs
+
+
+def load_fingerprints(mapping: Mapping) -> Fingerprints:
+    """What the file holds. Raises: StorageUnavailable, StoreCorrupt."""
+    recent: set[bytes] = set()
+    for key, value in mapping.rows(_span(keys.RECENT)):
+        body = unseal(key, value)
+        recent.update(body[i : i + _WIDTH] for i in range(0, len(body), _WIDTH))
+    runs = []
+    for key, value in mapping.rows(_span(keys.RUN)):
+        number = int.from_bytes(key[1:], "big")
+        described = msgspec.msgpack.decode(unseal(key, value), type=_Described)
+        row = mapping.get(keys.filter_of(number))
+        bits = np.frombuffer(b"" if row is None else unseal(keys.filter_of(number), row), dtype=np.uint8)
+        if 8 * len(bits) != filter_bits(described.count):
+            raise StoreCorrupt(f"run {number} of dedup keys has no filter, or one of another size")
+        runs.append(Run(number, described.level, described.bits, bits))
+    return Fingerprints(recent, tuple(runs))
+
+
+def encode_recent(last: int, prints: Sequence[bytes]) -> Row:
+    """The row that keeps an append's fingerprints until they move into a run."""
+    key = keys.recent(last)
+    return key, seal(key, b"".join(prints))
+
+
+def _build(number: int, level: int, prints: Prints) -> tuple[Run, list[Row]]:
+    bits = max(len(prints) // _BUCKET_KEYS, 1).bit_length() - 1
+    high = prints["high"].astype(np.uint64)
+    order = np.argsort(high)
+    body = prints[order].tobytes()
+    buckets = high[order] >> np.uint64(64 - bits) if bits else np.zeros(len(prints), dtype=np.uint64)
+    edges = np.searchsorted(buckets, np.arange((1 << bits) + 1, dtype=np.uint64)).tolist()
+    run = Run(number, level, bits, build_filter(prints))
+    rows = [
+        (keys.run(number), msgspec.msgpack.encode(_Described(level, len(prints), bits))),
+        (keys.filter_of(number), run.filter.tobytes()),
+    ]
+    rows += [(keys.bucket(number, i), body[_WIDTH * edges[i] : _WIDTH * edges[i + 1]]) for i in range(1 << bits)]
+    return run, [(key, seal(key, value)) for key, value in rows]
+
+
+def _contains(mapping: Mapping, run: Run, print_: bytes) -> bool:
+    key = keys.bucket(run.number, int.from_bytes(print_[:8], "big") >> (64 - run.bits))
+    value = mapping.get(key)
+    if value is None:
+        raise StoreCorrupt(f"run {run.number} of dedup keys lacks a bucket")
+    body = unseal(key, value)
+    at = body.find(print_)
+    while at >= 0 and at % _WIDTH:  # the end of one and the beginning of the next
+        at = body.find(print_, at + 1)
+    return at >= 0
+
+
+def _bodies(mapping: Mapping, runs: Sequence[Run]) -> list[bytes]:
+    spans = [_span(keys.BUCKET + run.number.to_bytes(4, "big")) for run in runs]
+    return [unseal(key, value) for span in spans for key, value in mapping.rows(span)]
+
+
+def _spans_of(number: int) -> list[Span]:
+    suffix = number.to_bytes(4, "big")
+    return [_span(prefix + suffix) for prefix in (keys.RUN, keys.FILTER, keys.BUCKET)]
+
+
+def _span(prefix: bytes) -> Span:
+    return prefix, keys.after_prefix(prefix)
+
+
+def _small(runs: Sequence[Run]) -> int:
+    return sum(run.level == 0 for run in runs)
