@@ -48,13 +48,19 @@ class HealthBoard:
     `changes` rises by one at every change, so that a watcher can wait for the next.
     """
 
-    def __init__(self, specs: Iterable[ServiceSpec], *, threshold: int = 3) -> None:
+    def __init__(self, specs: Iterable[ServiceSpec] = (), *, threshold: int = 3) -> None:
         self.threshold = threshold
         self.changes: Latest[int] = Latest(0)
-        self._services = {spec.name: ServiceHealth(critical=spec.criticality is Criticality.FALL) for spec in specs}
+        self._services: dict[str, ServiceHealth] = {}
+        self.declare(specs)
         self._began = trio.current_time()
         self._open = False
         self._stopping = False
+
+    def declare(self, specs: Iterable[ServiceSpec]) -> None:
+        """Put services on the board, in this order."""
+        for spec in specs:
+            self._services[spec.name] = ServiceHealth(critical=spec.criticality is Criticality.FALL)
 
     def observe(self, event: ServiceEvent) -> None:
         """Take in what happened to a service; names that are not on the board are passed over."""
@@ -168,12 +174,14 @@ async def run_probes(
     *,
     interval_s: float = 30.0,
     patience_s: float = 5.0,
+    recover: bool = True,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Ask every serving service for its health each `interval_s`; restart one that fails too often in a row.
 
     The probes of one round run side by side, so that a slow one delays no other. A probe that raises or takes longer
-    than `patience_s` counts as failing; `board.threshold` failures in a row restart the service. Runs until cancelled.
+    than `patience_s` counts as failing; `board.threshold` failures in a row restart the service (if `recover`).
+    Runs until cancelled.
     """
 
     async def ask(name: str, probe: Callable[[], Awaitable[Probe]]) -> None:
@@ -183,7 +191,7 @@ async def run_probes(
                 answer = await probe()
         except Exception as exc:  # noqa: BLE001 - a probe that raises is an answer, and is shown as one
             answer = Probe(verdict=Verdict.FAILING, message=_words(exc))
-        if board.judge(name, answer) and name in supervisors:
+        if board.judge(name, answer) and recover:
             supervisors[name].recycle(f"{board.threshold} failed health checks: {answer.message}")
 
     task_status.started()

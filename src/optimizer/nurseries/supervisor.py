@@ -73,7 +73,6 @@ class Supervisor:
         self._restarts: deque[float] = deque()
         self._run_scope: trio.CancelScope | None = None
         self._recycle_reason: str | None = None
-        self._given_up = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the service until it is done, told to stop, or cancelled.
@@ -138,12 +137,9 @@ class Supervisor:
             self._restarts.popleft()
         exhausted = len(self._restarts) >= spec.intensity.restarts
         if spec.restart is not Restart.TEMPORARY and not exhausted:
-            self._given_up = False
             self._restarts.append(now)
             return spec.backoff.delay(len(self._restarts), self._rng)
-        if not self._given_up:
-            self._given_up = True
-            self._tell(Happening.GIVEN_UP, error=crash)
+        self._tell(Happening.GIVEN_UP, error=crash)
         if spec.criticality is Criticality.FALL:
             raise RestartLimitExceeded(spec.name) from crash
         return None if spec.restart is Restart.TEMPORARY else spec.revive_s

@@ -3,7 +3,7 @@
 It shares nothing with the public ports, so that it answers to the end of the drain and when they are overloaded.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import h11
@@ -23,6 +23,8 @@ class Answer:
 
 
 Route = Callable[[], Answer]
+Listener = trio.abc.Listener[trio.abc.Stream]
+Listen = Callable[[str, int], Awaitable[Sequence[Listener]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,27 +39,20 @@ class EndpointLimits:
     requests_per_connection: int = 1000
 
 
-async def run_endpoint(
-    host: str,
-    port: int,
-    routes: Mapping[str, Route],
-    *,
-    limits: EndpointLimits | None = None,
-    on_bound: Callable[[int], None] | None = None,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Bind and serve the routes until cancelled. `on_bound` is told the port (it matters when 0 was asked for).
+async def listen_tcp(host: str, port: int) -> Sequence[Listener]:
+    """Listening sockets; raises OSError when the address is taken or not ours."""
+    return await trio.open_tcp_listeners(port, host=host)
 
-    Raises OSError when the address is taken or not ours.
-    """
-    listeners = await trio.open_tcp_listeners(port, host=host)
-    if on_bound is not None:
-        on_bound(listeners[0].socket.getsockname()[1])
-    await serve_endpoint(listeners, routes, limits=limits, task_status=task_status)
+
+def port_of(listener: Listener) -> int | None:
+    """The port that a socket listener is bound to (it matters when 0 was asked for); None for other listeners."""
+    if isinstance(listener, trio.SocketListener):
+        return int(listener.socket.getsockname()[1])
+    return None
 
 
 async def serve_endpoint(
-    listeners: Sequence[trio.abc.Listener[trio.abc.Stream]],
+    listeners: Sequence[Listener],
     routes: Mapping[str, Route],
     *,
     limits: EndpointLimits | None = None,

@@ -38,6 +38,11 @@ class Metrics:
     config_reload_failed: Gauge
     breaker_state: Gauge
 
+    def request_done(self, operation: str, status: str, seconds: float) -> None:
+        """Count an answered request. The caller keeps both labels to a known, small set."""
+        self.requests_total.labels(operation, status).inc()
+        self.request_duration_seconds.labels(operation, status).observe(seconds)
+
     def expose(self) -> bytes:
         """The Prometheus text format of everything in the registry."""
         return generate_latest(self.registry)
