@@ -1,0 +1,74 @@
+"""How much traffic each variant gets beside the solution: trials, knowledge that pays for itself, a floor."""
+
+from typing import Final
+
+import numpy as np
+
+from optimizer.core.learning.objective import Problem
+from optimizer.core.learning.program import CONFIDENCE, Solution, lagrangian
+from optimizer.core.learning.tables import Array, Mask, Tables
+
+TRIAL: Final = 0.3
+"""Share of the traffic for all variants on trial together; each gets at most `TRIAL_EACH`."""
+TRIAL_EACH: Final = 0.06
+FLOOR: Final = 0.002
+"""What every variant gets for ever in every segment, so that one that became better is found."""
+FLOOR_START: Final = 0.02
+FLOOR_HALF: Final = 20.0
+MOST: Final = 0.15
+"""The most that exploration for knowledge may take of a segment."""
+
+
+def eligibility(problem: Problem) -> Mask:
+    """The variants that the solution may rely on: those with evidence; the baseline alone when none has."""
+    eligible = ~problem.untried
+    if not eligible.any():
+        eligible[problem.baseline] = True
+    return eligible
+
+
+def required(problem: Problem, tables: Tables) -> Array:
+    """The shares that no solution can take away: the floor, larger while a cell is young, and the trials."""
+    variants = len(problem.untried)
+    if variants == 1:
+        return np.zeros_like(tables.events)
+    young: Array = FLOOR + (FLOOR_START - FLOOR) / (1.0 + tables.events / FLOOR_HALF)
+    trying = problem.untried.copy()
+    trying[problem.baseline] &= bool(trying.all())
+    count = int(trying.sum())
+    if count:
+        # Tried again and again and still unknown: it will not be known by more of the same.
+        hopeless = tables.events.sum(axis=0) > 300.0
+        each = np.where(trying & ~hopeless, min(TRIAL_EACH, TRIAL / count), 0.0)
+        young = np.maximum(young, each)
+    young *= np.minimum(1.0, 0.5 / young.sum(axis=1, keepdims=True))
+    return young
+
+
+def worthwhile(problem: Problem, tables: Tables, solution: Solution, base: Array) -> Array:
+    """Additional shares that make the bounds' margins smaller by more than they cost.
+
+    A bound's margin is `CONFIDENCE` standard deviations, priced by its multiplier. Calls spent on a cell with noise s^2
+    and weight w in the bound lower its variance w^2 s^2 / n; minimising margin plus cost over a horizon as long as the
+    past gives the optimal count  n = |w| s sqrt(multiplier * CONFIDENCE * horizon / (2 sd gap))  with the gap that one
+    such call loses (Neyman allocation with costs; Cochran, Sampling Techniques, 3rd ed., section 5.5).
+    """
+    total = lagrangian(problem, solution.multipliers)
+    gap = total - total.min(axis=1, keepdims=True)
+    horizon = float(tables.outcomes.n.sum())
+    calls = problem.share[:, None] * horizon
+    extra = np.zeros_like(base)
+    for bound, slack, lam in zip(problem.bounds, solution.slacks, solution.multipliers, strict=True):
+        if lam <= 0.0 or slack.sd <= 0.0 or horizon <= 0.0:
+            continue
+        cells = bound.gain.own
+        have = tables.quality.n if bound.constraint.metric == "quality" else tables.outcomes.n
+        noise = np.sqrt(cells * np.maximum(have, 1.0))
+        cost = np.maximum(gap, 1e-3 * gap.max(initial=1e-300))
+        count = np.abs(slack.weights) * noise * np.sqrt(lam * CONFIDENCE * horizon / (2.0 * slack.sd * cost))
+        extra = np.maximum(extra, np.where(calls > 0.0, (count - have) / np.maximum(calls, 1e-9), 0.0))
+    room = np.clip(MOST - base.sum(axis=1, keepdims=True), 0.0, None)
+    extra = np.clip(extra - solution.shares, 0.0, MOST)
+    asked = extra.sum(axis=1, keepdims=True)
+    extra *= np.minimum(1.0, room / np.maximum(asked, 1e-12))
+    return extra

@@ -1,0 +1,148 @@
+"""A service's objective in numbers: what each choice loses, and which sums over the traffic are bounded."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from optimizer.core.learning import posterior
+from optimizer.core.learning.posterior import Estimate
+from optimizer.core.learning.tables import Array, Mask, Tables
+from optimizer.model import Constraint, Objective, Service
+from optimizer.model.services import Metric
+
+_WEIGHTS: Final[dict[str, Metric]] = {
+    "quality": "quality",
+    "cost": "cost_usd",
+    "cost_usd": "cost_usd",
+    "latency": "latency_ms",
+    "latency_ms": "latency_ms",
+    "error_rate": "error_rate",
+}
+_MOST_ERRORS: Final = 0.98
+TRIALS: Final = {"quality": 10.0, "cost_usd": 3.0, "latency_ms": 3.0, "error_rate": 3.0}
+"""Known values of a metric that a variant needs before the solution may rely on it; until then it is on trial."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """`sum(share * p * gain) >= ratio * best + least`, where `best` is the best variant's own sum (0 without ratio)."""
+
+    constraint: Constraint
+    gain: Estimate
+    ratio: float
+    least: float
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What to minimise inside which bounds. `untried` variants (by column) lack evidence that the objective needs."""
+
+    share: Array
+    loss: Estimate
+    bounds: tuple[Bound, ...]
+    untried: Mask
+    baseline: int
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """Posteriors of everything measured. A call that failed is tried again, so cost and latency are per success and
+    quality is what arrives: times the rate of success."""
+
+    quality: Estimate
+    cost_usd: Estimate
+    latency_ms: Estimate
+    error_rate: Estimate
+    exceeded: tuple[Estimate, ...]
+
+    def of(self, metric: Metric) -> Estimate:
+        """The estimate by the metric's public name."""
+        match metric:
+            case "quality":
+                return self.quality
+            case "cost_usd":
+                return self.cost_usd
+            case "latency_ms":
+                return self.latency_ms
+            case "error_rate":
+                return self.error_rate
+
+
+def measure(tables: Tables) -> Metrics:
+    """Posteriors of all metrics; cells whose record went stale speak by their recent values only."""
+    errors = posterior.rate(tables.outcomes)
+    success = 1.0 - np.minimum(errors.mean, _MOST_ERRORS)
+    return Metrics(
+        quality=posterior.quality(tables.quality).scaled(success),
+        cost_usd=posterior.amount(tables.cost).scaled(1.0 / success),
+        latency_ms=posterior.amount(tables.latency).scaled(1.0 / success),
+        error_rate=errors,
+        exceeded=tuple(posterior.rate(sums) for sums in tables.exceeded),
+    )
+
+
+def pose(service: Service, tables: Tables, metrics: Metrics) -> Problem:
+    """The service's objective over these posteriors."""
+    objective = service.objective
+    loss, needed = _loss(objective, metrics)
+    bounds: list[Bound] = []
+    quantiles = iter(metrics.exceeded)
+    for constraint in objective.constraints:
+        if constraint.quantile is not None and constraint.max is not None:
+            bounds.append(Bound(constraint, next(quantiles).scaled(-1.0), 0.0, constraint.quantile - 1.0))
+        else:
+            bounds += _linear(constraint, metrics.of(constraint.metric))
+        needed.add(constraint.metric)
+    untried = np.zeros(len(service.variants), dtype=np.bool_)
+    for metric in needed:
+        untried |= metrics.of(metric).known < TRIALS[metric]
+    return Problem(tables.share, loss, tuple(bounds), untried, service.index(service.baseline) or 0)
+
+
+def _linear(constraint: Constraint, estimate: Estimate) -> list[Bound]:
+    higher_is_better = constraint.metric == "quality"
+    bounds: list[Bound] = []
+    if constraint.min_ratio_to_best is not None:
+        ratio = constraint.min_ratio_to_best
+        # Of a metric that should be small, the mean may be at most the best variant's divided by the ratio.
+        gain, ratio = (estimate, ratio) if higher_is_better else (estimate.scaled(-1.0), 1.0 / max(ratio, 1e-9))
+        bounds.append(Bound(constraint, gain, ratio, 0.0))
+    if constraint.min is not None:
+        bounds.append(Bound(constraint, estimate, 0.0, constraint.min))
+    highest = constraint.max_mean if constraint.max_mean is not None else constraint.max
+    if highest is not None:
+        bounds.append(Bound(constraint, estimate.scaled(-1.0), 0.0, -float(highest)))
+    return bounds
+
+
+def _loss(objective: Objective, metrics: Metrics) -> tuple[Estimate, set[Metric]]:
+    match objective.goal:
+        case "minimize_cost":
+            return metrics.cost_usd, {"cost_usd"}
+        case "minimize_latency":
+            return metrics.latency_ms, {"latency_ms"}
+        case "maximize_quality":
+            return metrics.quality.scaled(-1.0), {"quality"}
+        case "weighted":
+            return _weighted(objective, metrics)
+
+
+def _weighted(objective: Objective, metrics: Metrics) -> tuple[Estimate, set[Metric]]:
+    """Weighted sum of badness; amounts count relative to the most expensive (slowest) variant for unseen segments."""
+    mean = np.zeros_like(metrics.quality.mean)
+    own = np.zeros_like(mean)
+    needed: set[Metric] = set()
+    for name, weight in sorted(objective.weights.items()):
+        metric = _WEIGHTS.get(name)
+        if metric is None or weight == 0.0:
+            continue
+        estimate = metrics.of(metric)
+        sign = -1.0 if metric == "quality" else 1.0
+        unit = 1.0 if metric in ("quality", "error_rate") else float(estimate.mean[-1].max())
+        factor = sign * weight / unit if unit > 0.0 else 0.0
+        mean = mean + factor * estimate.mean
+        own = own + (factor * estimate.sd) ** 2
+        needed.add(metric)
+    nothing = np.zeros(mean.shape[1])
+    return Estimate(mean, own, np.zeros_like(mean), np.zeros(mean.shape[0]), nothing, nothing), needed
