@@ -1,1 +1,3 @@
 """Commands."""
+
+from optimizer.cli.main import main as main

@@ -16,4 +16,6 @@ from optimizer.security.keys import load_keys as load_keys
 from optimizer.security.keys import open_signing_key as open_signing_key
 from optimizer.security.limits import Admission as Admission
 from optimizer.security.limits import RateLimit as RateLimit
+from optimizer.security.tls import make_server_context as make_server_context
+from optimizer.security.tls import reload_certificates as reload_certificates
 from optimizer.security.tokens import Tokens as Tokens
