@@ -18,7 +18,9 @@ from optimizer.cli.options import ServerOptions, config_option
     type=click.Choice(["admin", "user", "readonly", "api_user", "read", "write"]),
     help="What the bearer may do; may be given several times.",
 )
-@click.option("--subject", default="cli", show_default=True, help="Whom the token speaks for, in logs and the audit trail.")
+@click.option(
+    "--subject", default="cli", show_default=True, help="Whom the token speaks for, in logs and the audit trail."
+)
 @click.option("--ttl", type=click.FloatRange(min=1), help="Life in seconds [default: security.token_ttl_s].")
 @click.pass_context
 def token(context: click.Context, config: Path | None, roles: tuple[str, ...], subject: str, ttl: float | None) -> None:

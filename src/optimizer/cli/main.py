@@ -49,9 +49,7 @@ class LazyGroup(click.Group):
             formatter.write_dl(rows)
 
 
-@click.group(
-    cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}
-)
+@click.group(cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @server_options
 @click.version_option(__version__, "-V", "--version", prog_name="llm-optimizer", message="%(prog)s %(version)s")
 @click.pass_context
