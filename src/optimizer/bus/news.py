@@ -1,0 +1,25 @@
+"""The named topics: what the rooms tell and the front doors' subscriptions follow."""
+
+from dataclasses import dataclass, field
+
+from optimizer.bus.topic import Topic
+from optimizer.model import Alert, EntryChange, MetricSample, OptimizationChange, SystemNotice
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """One topic for each kind of change. Whoever makes a change durable publishes it after that."""
+
+    entries: Topic[EntryChange] = field(default_factory=lambda: Topic("entries"))
+    optimizations: Topic[OptimizationChange] = field(default_factory=lambda: Topic("optimizations"))
+    samples: Topic[MetricSample] = field(default_factory=lambda: Topic("samples"))
+    alerts: Topic[Alert] = field(default_factory=lambda: Topic("alerts"))
+    system: Topic[SystemNotice] = field(default_factory=lambda: Topic("system"))
+
+    def topics(
+        self,
+    ) -> tuple[
+        Topic[EntryChange] | Topic[OptimizationChange] | Topic[MetricSample] | Topic[Alert] | Topic[SystemNotice], ...
+    ]:
+        """All of them, for statistics and for closing."""
+        return (self.entries, self.optimizations, self.samples, self.alerts, self.system)
