@@ -3,6 +3,7 @@
 import os
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
@@ -48,14 +49,15 @@ class Watchdog:
     """Ends the process `limit_s` seconds after `arm`, and when the loop did not `beat` for `stall_s` seconds.
 
     Used as a context manager around `trio.run`, so that it also covers the end of it (worker threads, finalisers).
-    Once armed it stays armed: leaving the block only stops the watch for a stalled loop.
+    Once armed it stays armed to the end of the process; never armed, it is gone with the block.
     """
 
     def __init__(self, *, limit_s: float = 30.0, stall_s: float = 30.0, end: Callable[[str], None] = _exit) -> None:
         self._limit_s = limit_s
         self._stall_s = stall_s
         self._end = end
-        self._armed = threading.Event()
+        self._armed = False
+        self._wake = threading.Event()
         self._closed = threading.Event()
         self._root: trio.lowlevel.Task | None = None
         self._beats = 0
@@ -70,10 +72,12 @@ class Watchdog:
     ) -> None:
         self._root = None
         self._closed.set()
+        self._wake.set()
 
     def arm(self) -> None:
         """Start the countdown; later calls change nothing."""
-        self._armed.set()
+        self._armed = True
+        self._wake.set()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Beat every second, so that a loop that stands still is noticed. Runs until cancelled."""
@@ -90,8 +94,9 @@ class Watchdog:
         return f"watchdog: {cause}\n{tasks}{describe_threads()}\n"
 
     def _watch_stop(self) -> None:
-        self._armed.wait()
-        if not threading.Event().wait(self._limit_s):
+        self._wake.wait()
+        if self._armed:
+            time.sleep(self._limit_s)
             self._end(self.report(f"the process did not stop within {self._limit_s:g} s"))
 
     def _watch_stall(self) -> None:
