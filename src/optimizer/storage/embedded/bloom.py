@@ -3,6 +3,8 @@
 Bloom 1970; two hashes make k: Kirsch and Mitzenmacher 2006.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -22,14 +24,15 @@ def filter_bits(count: int) -> int:
     return 1 << max(BITS_PER_KEY * count - 1, 7).bit_length()
 
 
-def build_filter(prints: Prints) -> Bits:
-    """The filter that knows all of the fingerprints."""
-    size = filter_bits(len(prints))
+def build_filter(parts: Iterable[Prints], count: int) -> Bits:
+    """The filter that knows all of the `count` fingerprints, which come in parts."""
+    size = filter_bits(count)
     flags = np.zeros(size, dtype=np.bool_)
-    spot, step, mask = _walk(prints, size)
-    for _ in range(PROBES):
-        flags[spot & mask] = True
-        spot = spot + step
+    for prints in parts:
+        spot, step, mask = _walk(prints, size)
+        for _ in range(PROBES):
+            flags[spot & mask] = True
+            spot = spot + step
     return np.packbits(flags, bitorder="little")
 
 

@@ -8,7 +8,7 @@ one large run. A look-up asks each run's filter, which is in memory, and reads a
 A fingerprint is 128 bits of BLAKE2b: two of 10^12 different keys are equal with probability 10^-15.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -28,14 +28,15 @@ MERGE_RUNS = 8
 """Small runs that become a large one of a million: a pause of some 0.3 s for a million events."""
 
 _WIDTH = PRINT.itemsize
-_BUCKET_KEYS = 256
-"""Fingerprints in a bucket: 4 KiB, one page."""
+_SMALL_BITS, _LARGE_BITS = 9, 12
+"""Buckets of a run, as a power of two: 256 fingerprints (4 KiB, one page) in each."""
 
 
 class _Described(msgspec.Struct, array_like=True, frozen=True):
-    level: int
-    count: int
+    """A run's own row: 2 to the power of `bits` buckets, `count` fingerprints."""
+
     bits: int
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +44,22 @@ class Run:
     """A set of fingerprints on disk; `filter` is its Bloom filter."""
 
     number: int
-    level: int
     bits: int
+    count: int
     filter: Bits
+
+    @property
+    def small(self) -> bool:
+        """Whether it waits to be merged with others."""
+        return self.bits == _SMALL_BITS
 
 
 @dataclass(frozen=True, slots=True)
 class Maintenance:
-    """What one transaction writes and removes, and the runs that there are once it is committed."""
+    """What one transaction writes (reading what it then removes), and the runs that there are once it is committed."""
 
-    puts: list[Row]
-    deletes: list[Span]
+    puts: Iterable[Row]
+    deletes: Sequence[Span]
     runs: tuple[Run, ...]
 
 
@@ -90,13 +96,15 @@ class Fingerprints:
         number = max((run.number for run in self.runs), default=0) + 1
         if len(self.recent) >= RUN_KEYS:
             prints = np.frombuffer(b"".join(self.recent), dtype=PRINT)
-            run, puts = _build(number, 0, prints)
-            return Maintenance(puts, [_span(keys.RECENT)], (*self.runs, run))
-        small = [run for run in self.runs if run.level == 0]
-        prints = np.frombuffer(b"".join(_bodies(mapping, small)), dtype=PRINT)
-        run, puts = _build(number, 1, prints)
+            run = Run(number, _SMALL_BITS, len(prints), build_filter([prints], len(prints)))
+            return Maintenance(_rows(run, [prints]), [_span(keys.RECENT)], (*self.runs, run))
+        small = [run for run in self.runs if run.small]
+        count = sum(run.count for run in small)
+        bits = build_filter(_merged(mapping, small), count)  # reads all once: less memory than keeping a million
+        run = Run(number, _LARGE_BITS, count, bits)
         deletes = [span for old in small for span in _spans_of(old.number)]
-        return Maintenance(puts, deletes, (*(old for old in self.runs if old.level != 0), run))
+        others = tuple(old for old in self.runs if not old.small)
+        return Maintenance(_rows(run, _merged(mapping, small)), deletes, (*others, run))
 
     def adopt(self, done: Maintenance) -> None:
         """The maintenance is committed."""
@@ -115,11 +123,11 @@ def load_fingerprints(mapping: Mapping) -> Fingerprints:
     for key, value in mapping.rows(_span(keys.RUN)):
         number = int.from_bytes(key[1:], "big")
         described = msgspec.msgpack.decode(unseal(key, value), type=_Described)
-        row = mapping.get(keys.filter_of(number))
-        bits = np.frombuffer(b"" if row is None else unseal(keys.filter_of(number), row), dtype=np.uint8)
+        at = keys.filter_of(number)
+        bits = np.frombuffer(unseal(at, mapping.get(at) or b""), dtype=np.uint8)
         if 8 * len(bits) != filter_bits(described.count):
-            raise StoreCorrupt(f"run {number} of dedup keys has no filter, or one of another size")
-        runs.append(Run(number, described.level, described.bits, bits))
+            raise StoreCorrupt(f"run {number} of dedup keys has a filter of another size")
+        runs.append(Run(number, described.bits, described.count, bits))
     return Fingerprints(recent, tuple(runs))
 
 
@@ -129,37 +137,44 @@ def encode_recent(last: int, prints: Sequence[bytes]) -> Row:
     return key, seal(key, b"".join(prints))
 
 
-def _build(number: int, level: int, prints: Prints) -> tuple[Run, list[Row]]:
-    bits = max(len(prints) // _BUCKET_KEYS, 1).bit_length() - 1
-    high = prints["high"].astype(np.uint64)
-    order = np.argsort(high)
-    body = prints[order].tobytes()
-    buckets = high[order] >> np.uint64(64 - bits) if bits else np.zeros(len(prints), dtype=np.uint64)
-    edges = np.searchsorted(buckets, np.arange((1 << bits) + 1, dtype=np.uint64)).tolist()
-    run = Run(number, level, bits, build_filter(prints))
-    rows = [
-        (keys.run(number), msgspec.msgpack.encode(_Described(level, len(prints), bits))),
-        (keys.filter_of(number), run.filter.tobytes()),
-    ]
-    rows += [(keys.bucket(number, i), body[_WIDTH * edges[i] : _WIDTH * edges[i + 1]]) for i in range(1 << bits)]
-    return run, [(key, seal(key, value)) for key, value in rows]
+def _rows(run: Run, parts: Iterable[Prints]) -> Iterator[Row]:
+    """The rows of a run whose fingerprints come in parts, each with the whole of some buckets, in their order."""
+    described = msgspec.msgpack.encode(_Described(run.bits, run.count))
+    for key, value in ((keys.run(run.number), described), (keys.filter_of(run.number), run.filter.tobytes())):
+        yield key, seal(key, value)
+    for part in parts:
+        if not len(part):
+            continue
+        high = part["high"].astype(np.uint64)
+        order = np.argsort(high)
+        body = part[order].tobytes()
+        buckets = high[order] >> np.uint64(64 - run.bits)
+        indexes, starts = np.unique(buckets, return_index=True)
+        ends = [*starts[1:].tolist(), len(part)]
+        for index, start, end in zip(indexes.tolist(), starts.tolist(), ends, strict=True):
+            key = keys.bucket(run.number, index)
+            yield key, seal(key, body[_WIDTH * start : _WIDTH * end])
+
+
+def _merged(mapping: Mapping, runs: Sequence[Run]) -> Iterator[Prints]:
+    """The fingerprints of small runs, bucket by bucket."""
+    for index in range(1 << _SMALL_BITS):
+        bodies = [_bucket(mapping, run, index) for run in runs]
+        yield np.frombuffer(b"".join(bodies), dtype=PRINT)
+
+
+def _bucket(mapping: Mapping, run: Run, index: int) -> bytes:
+    key = keys.bucket(run.number, index)
+    value = mapping.get(key)
+    return b"" if value is None else unseal(key, value)
 
 
 def _contains(mapping: Mapping, run: Run, print_: bytes) -> bool:
-    key = keys.bucket(run.number, int.from_bytes(print_[:8], "big") >> (64 - run.bits))
-    value = mapping.get(key)
-    if value is None:
-        raise StoreCorrupt(f"run {run.number} of dedup keys lacks a bucket")
-    body = unseal(key, value)
+    body = _bucket(mapping, run, int.from_bytes(print_[:8], "big") >> (64 - run.bits))
     at = body.find(print_)
     while at >= 0 and at % _WIDTH:  # the end of one and the beginning of the next
         at = body.find(print_, at + 1)
     return at >= 0
-
-
-def _bodies(mapping: Mapping, runs: Sequence[Run]) -> list[bytes]:
-    spans = [_span(keys.BUCKET + run.number.to_bytes(4, "big")) for run in runs]
-    return [unseal(key, value) for span in spans for key, value in mapping.rows(span)]
 
 
 def _spans_of(number: int) -> list[Span]:
@@ -172,4 +187,4 @@ def _span(prefix: bytes) -> Span:
 
 
 def _small(runs: Sequence[Run]) -> int:
-    return sum(run.level == 0 for run in runs)
+    return sum(run.small for run in runs)

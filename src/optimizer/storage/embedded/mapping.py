@@ -99,7 +99,7 @@ class Mapping:
         return row
 
     def write(self, puts: Iterable[Row], deletes: Iterable[Span] = ()) -> None:
-        """Delete, then put, in one transaction that is on the disk when this returns.
+        """Put, then delete, in one transaction that is on the disk when this returns.
 
         Raises: StorageUnavailable with the transaction rolled back; the caller then opens the file anew, because what
         the log on disk holds after a failed COMMIT is known only by reading it.
@@ -108,8 +108,8 @@ class Mapping:
         with storage_errors(self._what):
             connection.execute("BEGIN IMMEDIATE")
             try:
-                connection.executemany(_DELETE, deletes)
                 connection.executemany(_PUT, puts)
+                connection.executemany(_DELETE, deletes)
                 connection.execute("COMMIT")
             except BaseException:
                 with suppress(sqlite3.Error):  # SQLite may have rolled back by itself; the connection goes anyway

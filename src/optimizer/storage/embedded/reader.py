@@ -48,11 +48,11 @@ class Readers:
 def read_log(mapping: Mapping, after: int, limit: int) -> Sequence[Entry]:
     """See `Log.read`. Raises: StoreCorrupt when a frame is damaged or missing."""
     found: list[Entry] = []
-    size, previous = 0, 0
     after = max(after, 0)
+    size, previous = 0, after
     for key, value in mapping.rows((keys.frame(after + 1), keys.after_prefix(keys.LOG))) if limit > 0 else ():
         frame = decode_frame(key, value)
-        if previous and frame.first != previous + 1:
+        if frame.first > previous + 1:
             raise StoreCorrupt(f"the log lacks the entries between offsets {previous} and {frame.first}")
         previous = frame.last
         for entry in frame.entries(after):

@@ -41,19 +41,34 @@ async def open_embedded(folder: Path) -> AsyncIterator["EmbeddedStore"]:
         try:
             readers = await trio.to_thread.run_sync(Readers, path)
             try:
-                store = EmbeddedStore(path, writer, readers)
-                async with trio.open_nursery() as nursery:
-                    scope = await nursery.start(store.write_jobs)
-                    try:
-                        yield store
-                    finally:
-                        store.close()
-                        scope.deadline = trio.current_time() + CLOSE_S
+                async with _running(EmbeddedStore(path, writer, readers)) as store:
+                    yield store
             finally:
                 readers.close()
         finally:
             with trio.move_on_after(CLOSE_S, shield=True):
                 await trio.to_thread.run_sync(writer.close)
+
+
+@asynccontextmanager
+async def _running(store: "EmbeddedStore") -> AsyncIterator["EmbeddedStore"]:
+    """Run the writer's task around the body. An error of the body leaves as itself, not inside a group."""
+    failed: BaseException | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            scope = await nursery.start(store.write_jobs)
+            try:
+                yield store
+            except BaseException as e:
+                failed = e
+                raise
+            finally:
+                store.close()
+                scope.deadline = trio.current_time() + CLOSE_S
+    except BaseExceptionGroup as group:
+        if failed is not None and group.exceptions == (failed,):
+            raise failed from failed.__cause__
+        raise
 
 
 class EmbeddedStore:
@@ -66,7 +81,7 @@ class EmbeddedStore:
         self._intake = Intake()
         self._grown = trio.Event()
         self._end = writer.end
-        self._failure: str | None = None
+        self._failure: OptimizerError | None = None
         self._commits = writer.commits
         self._limiter = trio.CapacityLimiter(1)
 
@@ -123,7 +138,8 @@ class EmbeddedStore:
             "commits": str(self._commits),
             "waiting": str(len(self._intake)),
         }
-        return StoreHealth(mode="embedded", writable=self._failure is None, message=self._failure, details=details)
+        message = None if self._failure is None else str(self._failure)
+        return StoreHealth(mode="embedded", writable=self._failure is None, message=message, details=details)
 
     async def write_jobs(self, *, task_status: trio.TaskStatus[trio.CancelScope] = trio.TASK_STATUS_IGNORED) -> None:
         """The writer's task, started by `open_embedded`: group after group until the store is closed.
@@ -152,7 +168,7 @@ class EmbeddedStore:
     async def _write(self, jobs: list[Job]) -> None:
         answers = await self._attempt(partial(self._writer.write, jobs))
         for i, job in enumerate(jobs):
-            job.answer = StorageUnavailable(self._failure or "") if answers is None else answers[i]
+            job.answer = self._failure if answers is None else answers[i]
             job.done.set()
         if answers is not None and self._writer.wants_maintenance:
             await self._attempt(self._writer.maintain)
@@ -162,7 +178,7 @@ class EmbeddedStore:
         try:
             result = await trio.to_thread.run_sync(work, limiter=self._limiter)
         except (StorageUnavailable, StoreCorrupt) as e:
-            self._failure = str(e)
+            self._failure = e
             return None
         if self._writer.commits > self._commits:  # something was really written
             self._commits = self._writer.commits

@@ -1,10 +1,10 @@
 """The writer: plans a group of calls in memory, then writes them in one transaction with one fsync."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from optimizer.model import Conflict, OptimizerError, StorageUnavailable, StoreCorrupt
+from optimizer.model import Conflict, StorageUnavailable, StoreCorrupt
 from optimizer.storage.embedded import keys
 from optimizer.storage.embedded.fingerprints import Fingerprints, encode_recent, fingerprint, load_fingerprints
 from optimizer.storage.embedded.frames import (
@@ -114,7 +114,7 @@ class Writer:
             self._mapping = mapping
         return self._mapping
 
-    def _commit(self, mapping: Mapping, puts: Sequence[Row], deletes: Sequence[Span]) -> None:
+    def _commit(self, mapping: Mapping, puts: Iterable[Row], deletes: Sequence[Span]) -> None:
         mapping.write(puts, deletes)
         self.commits += 1
 
@@ -135,7 +135,7 @@ class Writer:
         every_new = not known and len(set(keyed)) == len(keyed)
         for job in jobs:
             if isinstance(job, Commit):
-                plan.answers.append(_plan_commit(mapping, plan, job))
+                plan.answers.append(_answer_commit(mapping, plan, job))
             elif every_new:
                 first = self.end + len(plan.records) + 1
                 plan.records += job.records
@@ -167,7 +167,15 @@ class Writer:
         return rows
 
 
-def _plan_commit(mapping: Mapping, plan: _Plan, job: Commit) -> tuple[int, ...] | OptimizerError:
+def _answer_commit(mapping: Mapping, plan: _Plan, job: Commit) -> Answer:
+    """A conflict or a damaged document is this job's answer alone; its neighbours in the group go on."""
+    try:
+        return _plan_commit(mapping, plan, job)
+    except (Conflict, StoreCorrupt) as e:
+        return e
+
+
+def _plan_commit(mapping: Mapping, plan: _Plan, job: Commit) -> tuple[int, ...]:
     rows: dict[bytes, bytes | None] = {}
     versions = []
     for change in job.changes:
@@ -175,7 +183,7 @@ def _plan_commit(mapping: Mapping, plan: _Plan, job: Commit) -> tuple[int, ...] 
         value = rows[key] if key in rows else plan.rows[key] if key in plan.rows else mapping.get(key)
         version = 0 if value is None else decode_document(key, value).version
         if change.expected not in (ANY_VERSION, version):
-            return Conflict(f"document {change.key!r} has version {version}, not {change.expected}")
+            raise Conflict(f"document {change.key!r} has version {version}, not {change.expected}")
         rows[key], version = _changed(key, version, change)
         versions.append(version)
     if job.cursor is not None:
