@@ -16,7 +16,15 @@ from optimizer.observability import LineList, open_logging
 from optimizer.root import Parts, Surroundings
 from tests.tree.standins import ORDER, Boom, StandIn
 
-SETTINGS = Settings.model_validate({"observability": {"metrics_port": 0}})
+SETTINGS = Settings.model_validate(
+    {
+        "observability": {"metrics_port": 0},
+        "rest_api": {"port": 0},
+        "grpc_api": {"port": 0},
+        "storage": {"backend": "memory"},
+        "security": {"jwt_secret": "only for the tests of the tree 0123456789"},
+    }
+)
 
 
 def surroundings(**changes: object) -> Surroundings:

@@ -1,1 +1,7 @@
 """Intake: validate, price, append durably, then acknowledge."""
+
+from optimizer.collector.intake import Bounds as Bounds
+from optimizer.collector.intake import Intake as Intake
+from optimizer.collector.intake import Receipt as Receipt
+from optimizer.collector.intake import Rejection as Rejection
+from optimizer.collector.service import run as run

@@ -34,6 +34,7 @@ from optimizer.model.policies import Policy as Policy
 from optimizer.model.policies import Reason as Reason
 from optimizer.model.policies import Row as Row
 from optimizer.model.services import Constraint as Constraint
+from optimizer.model.services import Listing as Listing
 from optimizer.model.services import Objective as Objective
 from optimizer.model.services import Scalar as Scalar
 from optimizer.model.services import Service as Service

@@ -21,6 +21,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """Segment to probabilities, versioned; computed from the log up to `cursor` with `seed`, so it can be recomputed.
 
     `default` serves segments that have no row. `holdout` of the traffic stays on the baseline whatever the rows say.
+    `stale` are the (segment, variant) cells whose evidence is forgotten when the policy comes into force: they changed.
     """
 
     service: str
@@ -34,6 +35,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     rows: dict[str, Row] = {}
     holdout: float = 0.0
     mode: str = "learn"
+    stale: tuple[tuple[str, str], ...] = ()
 
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True):

@@ -59,3 +59,10 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
             if known.name == variant:
                 return i
         return None
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """A declared service with every variant that it ever had: late feedback may name one that was since removed."""
+
+    service: Service
+    variants: frozenset[str]

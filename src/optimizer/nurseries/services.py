@@ -1,46 +1,217 @@
 """The service table: the six services of the contract, what each needs, how it restarts, how much it matters."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypedDict, Unpack
 
+import structlog
 import trio
 
-from optimizer.nurseries.policy import Criticality, Restart, Run, ServiceSpec, Stage
+from optimizer import collector, processor, rest_api
+from optimizer.bus import Latest, Slot
+from optimizer.collector import Intake
+from optimizer.config import Settings
+from optimizer.model import FeedbackEvent, Listing
+from optimizer.nurseries.policy import Criticality, Probe, Restart, Run, ServiceSpec, Stage, Verdict
+from optimizer.processor import Processor
+from optimizer.rest_api import Access, ConnectionLimits, Deps, Doorman
 from optimizer.root import Parts
 from optimizer.root.parts import backoff_of, intensity_of
+from optimizer.security import Keys, load_keys, make_authenticator, make_server_context
+from optimizer.storage import SlottedStore, Store, StoreKind, open_store
+
+log = structlog.stdlib.get_logger(__name__)
+
+Ask = Callable[[], Awaitable[Probe]]
+RequestDone = Callable[[str, int, float], None]
+
+
+class Details(TypedDict, total=False):
+    """What may differ from one service to the next."""
+
+    stage: Stage
+    criticality: Criticality
+    leave: trio.Event
+    probe: Ask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """What the services hand to each other: slots, so that each can restart alone."""
+
+    parts: Parts
+    keys: Keys
+    storage: Slot[Store] = field(default_factory=lambda: Slot("storage"))
+    intake: Slot[Intake] = field(default_factory=lambda: Slot("collector"))
+    processor: Slot[Processor] = field(default_factory=lambda: Slot("processor"))
+    listings: Latest[dict[str, Listing]] = field(default_factory=lambda: Latest({}))
+    doorman: Doorman
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force now."""
+        return self.parts.settings.get()
 
 
 def declare_services(parts: Parts) -> Sequence[ServiceSpec]:
-    """The real services of this process, in their declared order."""
-    supervision = parts.settings.get().supervision
+    """The real services of this process, in their declared order. Raises ConfigurationError for unusable keys."""
+    settings = parts.settings.get()
+    shared = Shared(parts=parts, keys=load_keys(settings), doorman=Doorman(limits_of(settings)))
+    parts.topics.queues["intake"] = lambda: door.pending if (door := shared.intake.peek()) is not None else 0
 
-    def spec(
-        name: str,
-        run: Run,
-        *needs: str,
-        stage: Stage = Stage.WORKER,
-        criticality: Criticality = Criticality.DEGRADE,
-        leave: trio.Event | None = None,
-    ) -> ServiceSpec:
+    def spec(name: str, run: Run, *needs: str, **details: Unpack[Details]) -> ServiceSpec:
         return ServiceSpec(
             name=name,
             run=run,
             needs=needs,
-            stage=stage,
             restart=Restart.TRANSIENT,
-            criticality=criticality,
-            backoff=backoff_of(supervision),
-            intensity=intensity_of(supervision),
-            leave=leave,
+            backoff=backoff_of(settings.supervision),
+            intensity=intensity_of(settings.supervision),
+            **details,
         )
 
+    edge: Details = {"stage": Stage.EDGE, "leave": parts.stop.draining}
+    store: Details = {"stage": Stage.STORE, "criticality": Criticality.FALL, "probe": probe_storage(shared)}
     return [
-        spec("storage", idle(parts, "storage"), stage=Stage.STORE, criticality=Criticality.FALL),
-        spec("collector", idle(parts, "collector")),
+        spec("storage", run_storage(shared), **store),
+        spec("collector", run_collector(shared)),
         spec("integrations", idle(parts, "integrations")),
-        spec("processor", idle(parts, "processor"), "collector", "storage"),
-        spec("rest_api", idle(parts, "rest_api"), "processor", "storage", stage=Stage.EDGE),
+        spec("processor", run_processor(shared), "collector", "storage", probe=probe_processor(shared)),
+        spec("rest_api", run_rest(shared), "processor", "storage", **edge),
         spec("grpc_api", idle(parts, "grpc_api"), "processor", "storage", stage=Stage.EDGE),
     ]
+
+
+def run_storage(shared: Shared) -> Run:
+    """The store, open while the service runs."""
+
+    async def run(*, task_status: trio.TaskStatus[None]) -> None:
+        told = shared.settings.storage
+        kind: StoreKind = "memory" if told.backend == "memory" else "embedded"
+        async with open_store(kind, folder=told.embedded_dir) as store:
+            with shared.storage.provide(store):
+                task_status.started()
+                await trio.sleep_forever()
+
+    return run
+
+
+def run_collector(shared: Shared) -> Run:
+    """The intake."""
+
+    async def run(*, task_status: trio.TaskStatus[None]) -> None:
+        settings = shared.settings
+        await collector.run(
+            SlottedStore(shared.storage),
+            shared.listings.get,
+            shared.intake,
+            keys=shared.keys.assignment,
+            price=unpriced,
+            now=shared.parts.around.now,
+            bounds=collector.Bounds(
+                pending=settings.collector.buffer_size,
+                batch=settings.limits.batch_events,
+                future_us=int(settings.limits.future_skew_s * 1e6),
+                past_us=int(settings.limits.past_horizon_s * 1e6),
+            ),
+            task_status=task_status,
+        )
+
+    return run
+
+
+def run_processor(shared: Shared) -> Run:
+    """The fold and what hangs on it."""
+
+    async def run(*, task_status: trio.TaskStatus[None]) -> None:
+        around = shared.parts.around
+        await processor.run(
+            SlottedStore(shared.storage),
+            shared.listings,
+            shared.processor,
+            keys=shared.keys.assignment,
+            now=around.now,
+            nonce=around.nonce,
+            stopwatch=around.stopwatch,
+            task_status=task_status,
+        )
+
+    return run
+
+
+def run_rest(shared: Shared) -> Run:
+    """The JSON front door."""
+
+    async def run(*, task_status: trio.TaskStatus[None]) -> None:
+        parts, settings = shared.parts, shared.settings
+        told = settings.rest_api
+        authenticator = make_authenticator(settings, shared.keys)
+        deps = Deps(
+            processor=shared.processor,
+            intake=shared.intake,
+            access=Access(authenticator.authenticate, lambda: parts.around.now() / 1e6),
+            health=parts.board,
+            request_done=record_request(parts),
+            largest_body=settings.limits.body_bytes,
+            timeout_s=told.timeout_secs,
+        )
+        await rest_api.run(
+            deps,
+            host=settings.service.host,
+            port=told.port,
+            tls=make_server_context(told, "rest_api", ["h2", "http/1.1"]) if told.enable_tls else None,
+            doorman=shared.doorman,
+            leave=parts.stop.draining.wait,
+            grace_s=max(settings.supervision.grace_edges_s - parts.stop.grace.unwind_s, 0),
+            bound=lambda url: log.info("REST API listens", url=url),
+            task_status=task_status,
+        )
+
+    return run
+
+
+def probe_storage(shared: Shared) -> Ask:
+    """Degraded while the store cannot write: restarting it would not make room on the disk."""
+
+    async def probe() -> Probe:
+        health = await shared.storage.get().health()
+        verdict = Verdict.HEALTHY if health.writable else Verdict.DEGRADED
+        return Probe(verdict=verdict, message=health.message, metadata={"mode": health.mode, **(health.details or {})})
+
+    return probe
+
+
+def probe_processor(shared: Shared) -> Ask:
+    """How far the fold is behind the log."""
+
+    async def probe() -> Probe:
+        part = shared.processor.get()
+        folded, end = part.progress.get(), await SlottedStore(shared.storage).end()
+        return Probe(metadata={"folded": str(folded), "log_end": str(end), "decisions": str(part.decider.decisions)})
+
+    return probe
+
+
+def record_request(parts: Parts) -> RequestDone:
+    """Count a finished request under its operation and status."""
+
+    def done(operation: str, status: int, seconds: float) -> None:
+        labels = (operation, str(status))
+        parts.metrics.requests_total.labels(*labels).inc()
+        parts.metrics.request_duration_seconds.labels(*labels).observe(seconds)
+
+    return done
+
+
+def limits_of(settings: Settings) -> ConnectionLimits:
+    """Connection bounds; a waiting client may be silent for as long as its request may take."""
+    limit = settings.limits.connections
+    return ConnectionLimits(connections=limit, per_address=limit, read=int(settings.rest_api.timeout_secs) + 10)
+
+
+def unpriced(event: FeedbackEvent) -> FeedbackEvent:
+    """Without a price table every cost that was not reported is unknown."""
+    return event
 
 
 def idle(parts: Parts, name: str) -> Run:

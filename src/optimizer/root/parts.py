@@ -1,6 +1,8 @@
 """What the services of one process share, and the outside world as the tree sees it."""
 
+import os
 import random
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,7 +22,8 @@ class Surroundings:
     """The outside world; a simulation hands in its own.
 
     `load` reads the configuration again, `rng` is the source of jitter, `on_port` is told where the operator's
-    endpoint listens.
+    endpoint listens. `now` is the wall clock in microseconds since 1970, `nonce` gives 8 unpredictable bytes,
+    `stopwatch` measures in seconds.
     """
 
     load: Callable[[], Settings]
@@ -31,6 +34,9 @@ class Surroundings:
     watchdog: Watchdog | None = None
     manager: ServiceManager | None = None
     on_port: Callable[[str, int], None] | None = None
+    now: Callable[[], int] = lambda: time.time_ns() // 1000
+    nonce: Callable[[], bytes] = lambda: os.urandom(8)
+    stopwatch: Callable[[], float] = time.perf_counter
 
     def watched_by(self, watchdog: Watchdog) -> "Surroundings":
         """The same surroundings with a watchdog."""

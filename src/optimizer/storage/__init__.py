@@ -20,3 +20,4 @@ from optimizer.storage.protocols import Store as Store
 from optimizer.storage.protocols import StoreHealth as StoreHealth
 from optimizer.storage.selection import StoreKind as StoreKind
 from optimizer.storage.selection import open_store as open_store
+from optimizer.storage.slotted import SlottedStore as SlottedStore

@@ -8,6 +8,7 @@ digest, by the rule of `optimizer.core.segments`.
 
 import hmac
 from base64 import b64decode, urlsafe_b64encode
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Literal
 
@@ -71,10 +72,10 @@ def parse(assignment_id: str) -> AssignmentRef:
     return _read(_raw(assignment_id))
 
 
-def verify(key: bytes, assignment_id: str) -> AssignmentRef:
-    """What the id says, after its MAC proved that a holder of `key` wrote it. Raises `InvalidArgument`."""
+def verify(keys: Sequence[bytes], assignment_id: str) -> AssignmentRef:
+    """What the id says, after its MAC proved that a holder of one of the `keys` wrote it. Raises `InvalidArgument`."""
     raw = _raw(assignment_id)
-    if not hmac.compare_digest(_mac(key, raw[_MAC_BYTES:]), raw[:_MAC_BYTES]):
+    if not any(hmac.compare_digest(_mac(key, raw[_MAC_BYTES:]), raw[:_MAC_BYTES]) for key in keys):
         raise InvalidArgument("the assignment id was not issued by this server", field="assignment_id")
     return _read(raw)
 

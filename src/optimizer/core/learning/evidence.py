@@ -123,6 +123,14 @@ class Evidence:
         self.recent_n = self.recent_n * RECENT_DECAY + 1.0
         self.recent_s = self.recent_s * RECENT_DECAY + quality
 
+    def revise(self, quality: float, before: float) -> None:
+        """The judgement of an earlier call changed from `before` to `quality`; it weighs what a new one would."""
+        weight, change = self.weight, quality - before
+        self.quality_s = min(max(self.quality_s + weight * change, 0.0), self.quality_n)
+        squares = self.quality_ss + weight * (quality * quality - before * before)
+        self.quality_ss = min(max(squares, 0.0), self.quality_s)
+        self.recent_s = min(max(self.recent_s + change, 0.0), self.recent_n)
+
     def forget(self) -> None:
         """Keep of quality and errors only what the recent record says: the variant is not what it was."""
         weight = self.weight

@@ -1,0 +1,1 @@
+"""`demo`: the closed loop on a simulated application, through the public API of a real server."""

@@ -1,0 +1,158 @@
+"""Intake: validate, price, append durably, then acknowledge. One bad item never rejects the batch."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import trio
+from msgspec.structs import replace
+from pydantic import ValidationError
+
+from optimizer.collector.schema import feedback_item, score_item
+from optimizer.core import records
+from optimizer.core.assignment import verify
+from optimizer.model import FeedbackEvent, InvalidArgument, Listing, ResourceExhausted, Score
+from optimizer.storage import Log, Record
+
+CHUNK = 200  # items validated between two checkpoints: about 3 ms, so a large batch does not stall the other tasks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """Most items between arrival and durability, most in one batch, and how far event times may be from ours."""
+
+    pending: int
+    batch: int
+    future_us: int
+    past_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why item `index` of a batch was refused; `field` is None when it is the whole item."""
+
+    index: int
+    field: str | None
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a batch; given only after everything accepted is durable."""
+
+    accepted: int
+    duplicates: int
+    rejected: tuple[Rejection, ...]
+
+
+class Price(Protocol):
+    """Prices a call that did not report its cost; returns it unchanged when the price is unknown."""
+
+    def __call__(self, event: FeedbackEvent) -> FeedbackEvent: ...
+
+
+class Intake:
+    """The one door into the log for calls and scores, whatever protocol brought them.
+
+    `bounds.pending` bounds the items between arrival and durability: beyond it `ResourceExhausted` sheds early, before
+    work is done (a single batch larger than the bound is let through alone).
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        listings: Callable[[], Mapping[str, Listing]],
+        *,
+        keys: tuple[bytes, ...],
+        price: Price,
+        now: Callable[[], int],
+        bounds: Bounds,
+    ) -> None:
+        self._log = log
+        self._listings = listings
+        self._keys = keys
+        self._price = price
+        self._now = now
+        self._bounds = bounds
+        self._pending = 0
+
+    @property
+    def pending(self) -> int:
+        """Items accepted for work and not yet durable."""
+        return self._pending
+
+    async def feedback(self, items: Sequence[object]) -> Receipt:
+        """Take finished calls. Raises `ResourceExhausted` or `StorageUnavailable`; then nothing was acknowledged."""
+        return await self._take(items, self._feedback_record)
+
+    async def scores(self, items: Sequence[object]) -> Receipt:
+        """Take later judgements of calls."""
+        return await self._take(items, self._score_record)
+
+    async def _take(self, items: Sequence[object], make: Callable[[object, int], Record]) -> Receipt:
+        if len(items) > self._bounds.batch:
+            raise InvalidArgument(f"{len(items)} items in one batch; at most {self._bounds.batch}")
+        if self._pending and self._pending + len(items) > self._bounds.pending:
+            raise ResourceExhausted(f"{self._pending} items are waiting to become durable")
+        self._pending += len(items)
+        try:
+            found: list[Record] = []
+            rejected: list[Rejection] = []
+            now = self._now()
+            for start in range(0, len(items), CHUNK):
+                for index in range(start, min(start + CHUNK, len(items))):
+                    try:
+                        found.append(make(items[index], now))
+                    except ValidationError as error:
+                        rejected.append(_explain(index, error))
+                    except InvalidArgument as error:
+                        rejected.append(Rejection(index, error.field, str(error)))
+                await trio.lowlevel.checkpoint()
+            duplicates = 0
+            if found:
+                duplicates = (await self._log.append(found)).duplicates
+            return Receipt(len(found) - duplicates, duplicates, tuple(rejected))
+        finally:
+            self._pending -= len(items)
+
+    def _feedback_record(self, item: object, now: int) -> Record:
+        fields = feedback_item.validate_python(item)
+        event = FeedbackEvent(received_at=now, **fields)
+        self._check_time(event.occurred_at, now)
+        listing = self._listings().get(event.service)
+        if listing is None:
+            raise InvalidArgument(f"service {event.service!r} is not declared", field="service")
+        if event.assignment_id is not None and verify(self._keys, event.assignment_id).service != event.service:
+            raise InvalidArgument("the assignment belongs to another service", field="assignment_id")
+        if event.variant is not None and event.variant not in listing.variants:
+            raise InvalidArgument(f"service {event.service!r} has no variant {event.variant!r}", field="variant")
+        event = self._price(event) if event.cost_usd is None else replace(event, cost_source="reported")
+        dedup = records.idempotency_key(records.FEEDBACK, event.service, event.event_id)
+        return Record(kind=records.FEEDBACK, key=event.service, payload=records.encode(event), dedup=dedup)
+
+    def _score_record(self, item: object, now: int) -> Record:
+        fields = score_item.validate_python(item)
+        fields.setdefault("name", "quality")
+        score = Score(received_at=now, **fields)
+        self._check_time(score.occurred_at, now)
+        if score.assignment_id is None and score.request_id is None and score.response_id is None:
+            raise InvalidArgument("say which call: assignment_id, request_id or response_id", field="assignment_id")
+        service = score.service or ""
+        if score.assignment_id is not None:
+            service = verify(self._keys, score.assignment_id).service
+        dedup = records.idempotency_key(records.SCORE, service, score.score_id)
+        return Record(kind=records.SCORE, key=service, payload=records.encode(score), dedup=dedup)
+
+    def _check_time(self, moment: int, now: int) -> None:
+        if moment > now + self._bounds.future_us:
+            ahead = (moment - now) / 1e6
+            raise InvalidArgument(f"lies {ahead:.0f} s in the future: check the sender's clock", field="occurred_at")
+        if moment < now - self._bounds.past_us:
+            raise InvalidArgument("lies further in the past than this server accepts", field="occurred_at")
+
+
+def _explain(index: int, error: ValidationError) -> Rejection:
+    """The first problem of the item, named by its path; the value itself is not repeated (it may hold user text)."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    path = ".".join(str(part) for part in first["loc"][:2])
+    return Rejection(index, path or None, str(first["msg"]))

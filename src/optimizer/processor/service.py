@@ -1,0 +1,76 @@
+"""The processor as a service of the tree: the fold, the planner, the decider, and what the front doors use of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+import trio
+
+from optimizer.bus import Latest, Slot
+from optimizer.core.records import Exposure
+from optimizer.model import Listing, StorageUnavailable
+from optimizer.processor.decider import Decider
+from optimizer.processor.exposures import PENDING, ExposureLog
+from optimizer.processor.fold import Fold, open_state, run_fold, write_snapshot
+from optimizer.processor.planner import Planner
+from optimizer.processor.registry import Registry
+from optimizer.storage import Store
+
+FINISH_S = (
+    5.0  # for the last exposures and the last snapshot; what does not fit is replayed from the log at the next start
+)
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Processor:
+    """What the front doors use."""
+
+    decider: Decider
+    registry: Registry
+    progress: Latest[int]
+
+
+async def run(
+    backend: Store,
+    listings: Latest[dict[str, Listing]],
+    processor: Slot[Processor],
+    *,
+    keys: tuple[bytes, ...],
+    now: Callable[[], int],
+    nonce: Callable[[], bytes],
+    stopwatch: Callable[[], float],
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Started when everything in the log is folded. When cancelled: last exposures, last snapshot, each bounded.
+
+    `now` is microseconds since 1970, `stopwatch` seconds that measure what computing a policy costs.
+    """
+    send, inbox = trio.open_memory_channel[tuple[str, Exposure]](PENDING)
+    decider = Decider(keys[0], now=now, nonce=nonce, exposures=send)
+    state = await open_state(backend)
+    progress = Latest(state.cursor)
+    fold = Fold(backend, state, Planner(now, stopwatch), decider, listings, progress, trio.current_time)
+    exposures = ExposureLog(inbox, backend)
+    registry = Registry(backend, state, decider, progress, keys=keys, now=now)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(exposures.run)
+            await nursery.start(run_fold, fold)
+            with processor.provide(Processor(decider, registry, progress)):
+                task_status.started()
+                await trio.sleep_forever()
+    finally:
+        with trio.move_on_after(FINISH_S, shield=True):
+            await finish(fold, exposures)
+
+
+async def finish(fold: Fold, exposures: ExposureLog) -> None:
+    """Write what is still in memory. Nothing acknowledged depends on it."""
+    await exposures.finish()
+    try:
+        if fold.since_snapshot:
+            await write_snapshot(fold)
+    except StorageUnavailable as error:
+        log.warning("no last snapshot; the next start replays the log", cursor=fold.state.cursor, error=str(error))

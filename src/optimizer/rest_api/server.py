@@ -1,0 +1,167 @@
+"""The HTTP server under the application: hypercorn's Trio connection handling inside our own accept loop.
+
+hypercorn's own loop runs every connection in one nursery without a guard, so one bad peer could end the process, and it
+shields sends without a deadline, so a peer that stops reading could hold a stop for ever. Here every connection is
+contained and counted, sends have a deadline, and sockets are ours.
+"""
+
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import structlog
+import trio
+from hypercorn.config import Config
+from hypercorn.events import Event, RawData
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import AppWrapper, ConnectionState
+
+log = structlog.get_logger(__name__)
+
+BACKLOG = 256
+SEND_S = 20.0  # a peer that takes no byte of an answer for this long is gone
+UNACKED_MS = 10_000  # TCP_USER_TIMEOUT: the kernel's own bound on unacknowledged data
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionLimits:
+    """Bounds on connections; times in seconds."""
+
+    connections: int = 1_000
+    per_address: int = 200
+    handshake: int = 10
+    idle: int = 75
+    read: int = 40  # longer than a request may take, so that a waiting client is not cut
+    requests: int = 100_000  # on one connection, so that a very long-lived one moves to a new process some day
+
+
+class Connection(TCPServer):
+    """One connection; whatever goes wrong in it ends it and nothing else."""
+
+    async def run(self) -> None:
+        """Serve until the peer or the stop ends it."""
+        try:
+            await super().run()
+        except Exception as error:  # noqa: BLE001  # the containment boundary: one bad peer must never end the process
+            log.warning("connection dropped", error=repr(error))
+            await trio.aclose_forcefully(self.stream)
+
+    async def protocol_send(self, event: Event) -> None:
+        """Send with a deadline of its own; a peer that does not read is cut off."""
+        if not isinstance(event, RawData):
+            await super().protocol_send(event)
+            return
+        async with self.send_lock:
+            try:
+                with trio.fail_after(SEND_S, shield=True):
+                    await self.stream.send_all(event.data)
+            except (trio.TooSlowError, trio.BrokenResourceError, trio.ClosedResourceError):
+                await trio.aclose_forcefully(self.stream)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening TCP socket of our own. OSError when the address is taken or not ours."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKED_MS)
+        sock.bind((host, port))
+        sock.setblocking(False)
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+class Doorman:
+    """Counts open connections, in all and for each address, and turns away what is over the bounds."""
+
+    def __init__(self, limits: ConnectionLimits) -> None:
+        self.limits = limits
+        self._by_address: dict[str, int] = {}
+        self.open = 0
+        self.refused = 0
+
+    @asynccontextmanager
+    async def admit(self, stream: trio.SocketStream) -> AsyncIterator[bool]:
+        """Whether the connection may be served; it counts until the block is left."""
+        try:
+            address = str(stream.socket.getpeername()[0])
+        except OSError:
+            yield False  # gone before we looked
+            return
+        mine = self._by_address.get(address, 0)
+        if self.open >= self.limits.connections or mine >= self.limits.per_address:
+            self.refused += 1
+            yield False
+            return
+        self.open += 1
+        self._by_address[address] = mine + 1
+        try:
+            yield True
+        finally:
+            self.open -= 1
+            self._by_address[address] -= 1
+            if not self._by_address[address]:
+                del self._by_address[address]
+
+
+def settings_of(limits: ConnectionLimits) -> Config:
+    """hypercorn's configuration for our bounds."""
+    config = Config()
+    config.errorlog = None
+    config.accesslog = None
+    config.include_server_header = False
+    config.keep_alive_timeout = limits.idle
+    config.keep_alive_max_requests = limits.requests
+    config.read_timeout = limits.read
+    config.ssl_handshake_timeout = limits.handshake
+    config.h2_max_header_list_size = 16 * 1024
+    return config
+
+
+async def serve(
+    app: AppWrapper,
+    listener: trio.SocketListener | trio.SSLListener[trio.SocketStream],
+    doorman: Doorman,
+    config: Config,
+    *,
+    stop: Callable[[], Awaitable[None]],
+    grace_s: float,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until `stop` returns; then accept nothing, let requests in flight finish within `grace_s`, cut the rest."""
+    context = WorkerContext(None)
+
+    async def handle(stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]) -> None:
+        transport = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+        async with doorman.admit(transport) as admitted:
+            if admitted:
+                await Connection(app, config, context, ConnectionState({}), cast("Any", stream)).run()
+            else:
+                await trio.aclose_forcefully(stream)
+
+    async with trio.open_nursery() as connections:
+        async with trio.open_nursery() as accepting:
+            accepting.start_soon(_accept, handle, listener, connections)
+            task_status.started()
+            await stop()
+            accepting.cancel_scope.cancel()
+        await listener.aclose()
+        await context.terminated.set()
+        connections.cancel_scope.deadline = trio.current_time() + grace_s
+
+
+async def _accept(
+    handle: Callable[..., Awaitable[None]],
+    listener: trio.SocketListener | trio.SSLListener[trio.SocketStream],
+    connections: trio.Nursery,
+) -> None:
+    await trio.serve_listeners(handle, [listener], handler_nursery=connections)
