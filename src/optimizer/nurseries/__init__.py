@@ -1,5 +1,9 @@
 """The process as a tree of nurseries: restart policy, supervisor, layers, stop, health, tree."""
 
+from optimizer.nurseries.breaker import Breaker as Breaker
+from optimizer.nurseries.breaker import BreakerOpen as BreakerOpen
+from optimizer.nurseries.breaker import BreakerPolicy as BreakerPolicy
+from optimizer.nurseries.breaker import BreakerState as BreakerState
 from optimizer.nurseries.health import HealthBoard as HealthBoard
 from optimizer.nurseries.health import State as State
 from optimizer.nurseries.layers import House as House
