@@ -94,11 +94,12 @@ async def test_a_cancelled_call_counts_for_nothing_and_a_cancelled_probe_is_repl
     for _ in range(5):
         with trio.move_on_after(0.1), breaker.guard():
             await trio.sleep_forever()
-    assert breaker.state is BreakerState.HALF_OPEN
+    states = [breaker.state]
     for _ in range(2):
         with breaker.guard():
             pass
-    assert breaker.state is BreakerState.CLOSED
+        states.append(breaker.state)
+    assert states == [BreakerState.HALF_OPEN, BreakerState.HALF_OPEN, BreakerState.CLOSED]
 
 
 async def test_a_timeout_inside_the_guard_counts(autojump_clock: trio.testing.MockClock) -> None:
