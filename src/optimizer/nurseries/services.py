@@ -1,6 +1,7 @@
 """The service table: the six services of the contract, what each needs, how it restarts, how much it matters."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TypedDict, Unpack
 
@@ -35,11 +36,26 @@ class Details(TypedDict, total=False):
     probe: Ask
 
 
+def open_configured_store(settings: Settings) -> AbstractAsyncContextManager[Store]:
+    """The store that the settings name."""
+    kind: StoreKind = "memory" if settings.storage.backend == "memory" else "embedded"
+    return open_store(kind, folder=settings.storage.embedded_dir)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doors:
+    """How the services reach what is outside the process; a simulation hands in its own."""
+
+    open_store: Callable[[Settings], AbstractAsyncContextManager[Store]] = open_configured_store
+    listen: rest_api.ListenSocket = rest_api.listen_socket
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:
     """What the services hand to each other: slots, so that each can restart alone."""
 
     parts: Parts
+    doors: Doors
     keys: Keys
     storage: Slot[Store] = field(default_factory=lambda: Slot("storage"))
     intake: Slot[Intake] = field(default_factory=lambda: Slot("collector"))
@@ -53,10 +69,10 @@ class Shared:
         return self.parts.settings.get()
 
 
-def declare_services(parts: Parts) -> Sequence[ServiceSpec]:
+def declare_services(parts: Parts, doors: Doors | None = None) -> Sequence[ServiceSpec]:
     """The real services of this process, in their declared order. Raises ConfigurationError for unusable keys."""
     settings = parts.settings.get()
-    shared = Shared(parts=parts, keys=load_keys(settings), doorman=Doorman(limits_of(settings)))
+    shared = Shared(parts=parts, doors=doors or Doors(), keys=load_keys(settings), doorman=Doorman(limits_of(settings)))
     parts.topics.queues["intake"] = lambda: door.pending if (door := shared.intake.peek()) is not None else 0
 
     def spec(name: str, run: Run, *needs: str, **details: Unpack[Details]) -> ServiceSpec:
@@ -86,9 +102,7 @@ def run_storage(shared: Shared) -> Run:
     """The store, open while the service runs."""
 
     async def run(*, task_status: trio.TaskStatus[None]) -> None:
-        told = shared.settings.storage
-        kind: StoreKind = "memory" if told.backend == "memory" else "embedded"
-        async with open_store(kind, folder=told.embedded_dir) as store:
+        async with shared.doors.open_store(shared.settings) as store:
             with shared.storage.provide(store):
                 task_status.started()
                 await trio.sleep_forever()
@@ -164,6 +178,7 @@ def run_rest(shared: Shared) -> Run:
             leave=parts.stop.draining.wait,
             grace_s=max(settings.supervision.grace_edges_s - parts.stop.grace.unwind_s, 0),
             bound=lambda url: log.info("REST API listens", url=url),
+            listen=shared.doors.listen,
             task_status=task_status,
         )
 

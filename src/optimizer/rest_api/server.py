@@ -38,6 +38,10 @@ class ConnectionLimits:
     requests: int = 100_000  # on one connection, so that a very long-lived one moves to a new process some day
 
 
+Listening = trio.SocketListener | trio.SSLListener[trio.SocketStream]
+ListenSocket = Callable[[str, int], tuple[trio.SocketListener, tuple[str, int]]]
+
+
 class Connection(TCPServer):
     """One connection; whatever goes wrong in it ends it and nothing else."""
 
@@ -78,6 +82,12 @@ def bind(host: str, port: int) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def listen_socket(host: str, port: int) -> tuple[trio.SocketListener, tuple[str, int]]:
+    """A listener on `bind`'s socket, and its address."""
+    sock = bind(host, port)
+    return trio.SocketListener(trio.socket.from_stdlib_socket(sock)), sock.getsockname()[:2]
 
 
 class Doorman:
@@ -129,7 +139,7 @@ def settings_of(limits: ConnectionLimits) -> Config:
 
 async def serve(
     app: AppWrapper,
-    listener: trio.SocketListener | trio.SSLListener[trio.SocketStream],
+    listener: Listening,
     doorman: Doorman,
     config: Config,
     *,
@@ -161,7 +171,7 @@ async def serve(
 
 async def _accept(
     handle: Callable[..., Awaitable[None]],
-    listener: trio.SocketListener | trio.SSLListener[trio.SocketStream],
+    listener: Listening,
     connections: trio.Nursery,
 ) -> None:
     await trio.serve_listeners(handle, [listener], handler_nursery=connections)

@@ -9,7 +9,7 @@ from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.typing import ASGIFramework
 
 from optimizer.rest_api.app import Deps, make_app
-from optimizer.rest_api.server import Doorman, bind, serve, settings_of
+from optimizer.rest_api.server import Doorman, Listening, ListenSocket, listen_socket, serve, settings_of
 
 log = structlog.get_logger(__name__)
 
@@ -24,6 +24,7 @@ async def run(
     leave: Callable[[], Awaitable[None]],
     grace_s: float,
     bound: Callable[[str], None],
+    listen: ListenSocket = listen_socket,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until `leave` returns; then requests in flight finish within `grace_s`. `bound` is told where it listens.
@@ -31,10 +32,8 @@ async def run(
     Raises OSError when the address cannot be bound.
     """
     app = make_app(deps)
-    sock = bind(host, port)
-    listener: trio.SocketListener | trio.SSLListener[trio.SocketStream]
-    listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
-    address = sock.getsockname()
+    listener: Listening
+    listener, address = listen(host, port)
     if tls is not None:
         listener = trio.SSLListener(listener, tls, https_compatible=True)
     async with trio.open_nursery() as background:
