@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from optimizer.bus import News, Overflow, Slot, Subscription, Topic
+from optimizer.bus import News, Overflow, Subscription, Topic
 from optimizer.model import Service
 from optimizer.processor.administration import Flags, Jobs
 from optimizer.processor.entries import Entries
@@ -32,7 +32,7 @@ class Clock:
 class Rooms:
     """Everything that a front door would use."""
 
-    store: Slot[Store]
+    store: Store
     news: News
     clock: Clock
     entries: Entries
@@ -50,20 +50,18 @@ class Rooms:
 @asynccontextmanager
 async def open_rooms(state: MemoryState | None = None) -> AsyncIterator[Rooms]:
     """Fresh rooms over the given state."""
-    store: Slot[Store] = Slot("storage")
     news, clock = News(), Clock()
     ids = iter(f"opt-{i:06}" for i in range(1_000_000))
-    async with open_memory(state) as backend:
-        with store.provide(backend):
-            yield Rooms(
-                store=store,
-                news=news,
-                clock=clock,
-                entries=Entries(store, news.entries, clock),
-                optimizations=Optimizations(store, news.optimizations, now=clock, new_id=ids.__next__),
-                flags=Flags(store, news.system, clock),
-                jobs=Jobs(clock),
-            )
+    async with open_memory(state) as store:
+        yield Rooms(
+            store=store,
+            news=news,
+            clock=clock,
+            entries=Entries(store, news.entries, clock),
+            optimizations=Optimizations(store, news.optimizations, now=clock, new_id=ids.__next__),
+            flags=Flags(store, news.system, clock),
+            jobs=Jobs(clock),
+        )
 
 
 def drain(subscription: Subscription[T]) -> list[T]:

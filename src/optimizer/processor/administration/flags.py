@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from optimizer.bus import Slot, Topic
+from optimizer.bus import Topic
 from optimizer.model import Conflict, InvalidArgument, ResourceExhausted, SystemNotice
 from optimizer.storage import ABSENT, Put, Store
 
@@ -33,18 +33,18 @@ _decode = msgspec.json.Decoder(Flag).decode
 class Flags:
     """All flags. A change is durable when `set` returns."""
 
-    def __init__(self, store: Slot[Store], system: Topic[SystemNotice], now: Callable[[], int]) -> None:
+    def __init__(self, store: Store, system: Topic[SystemNotice], now: Callable[[], int]) -> None:
         self._store = store
         self._system = system
         self._now = now
 
     async def list(self) -> list[Flag]:
         """Every flag, by name."""
-        return [_decode(document.body) for document in await self._store.get().scan(PREFIX, limit=FLAGS)]
+        return [_decode(document.body) for document in await self._store.scan(PREFIX, limit=FLAGS)]
 
     async def enabled(self, name: str) -> bool:
         """Whether the flag is on; one that was never set is off."""
-        document = await self._store.get().get(PREFIX + _checked(name))
+        document = await self._store.get(PREFIX + _checked(name))
         return document is not None and _decode(document.body).enabled
 
     async def set(self, name: str, enabled: bool, *, by: str) -> Flag:
@@ -52,16 +52,16 @@ class Flags:
         key = PREFIX + _checked(name)
         for attempt in range(ATTEMPTS):
             now = self._now()
-            document = await self._store.get().get(key)
+            document = await self._store.get(key)
             if document is None:
-                if len(await self._store.get().scan(PREFIX, limit=FLAGS)) >= FLAGS:
+                if len(await self._store.scan(PREFIX, limit=FLAGS)) >= FLAGS:
                     raise ResourceExhausted(f"there are {FLAGS} flags already", retry_after_s=3600)
                 flag = Flag(name=name, enabled=enabled, created_at=now, updated_at=now, updated_by=by)
             else:
                 flag = msgspec.structs.replace(_decode(document.body), enabled=enabled, updated_at=now, updated_by=by)
             expected = ABSENT if document is None else document.version
             try:
-                await self._store.get().commit([Put(key=key, body=msgspec.json.encode(flag), expected=expected)])
+                await self._store.commit([Put(key=key, body=msgspec.json.encode(flag), expected=expected)])
             except Conflict:
                 if attempt == ATTEMPTS - 1:
                     raise

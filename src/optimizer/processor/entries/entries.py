@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from optimizer.bus import Slot, Topic
+from optimizer.bus import Topic
 from optimizer.model import Conflict, EntryChange, InvalidArgument, NotFound, Scope
 from optimizer.processor.entries.plan import Author, changes_between, next_version, remove_entry, set_entry
 from optimizer.processor.entries.values import Draft, Entry, EntryVersion, check_scope
@@ -35,7 +35,7 @@ class Imported:
 class Entries:
     """Reads and changes entries; every change is durable before it returns, and then published on `changes`."""
 
-    def __init__(self, store: Slot[Store], changes: Topic[EntryChange], now: Callable[[], int]) -> None:
+    def __init__(self, store: Store, changes: Topic[EntryChange], now: Callable[[], int]) -> None:
         self._store = store
         self._changes = changes
         self._now = now
@@ -102,7 +102,7 @@ class Entries:
     async def versions(self, scope: Scope) -> list[EntryVersion]:
         """The kept versions of a scope, newest first."""
         current = await self.current(scope)
-        older = await self._store.get().scan(_old_key(scope, ""), limit=KEPT + 1)
+        older = await self._store.scan(_old_key(scope, ""), limit=KEPT + 1)
         return [current, *(_decode(document.body) for document in reversed(older))] if current.number else []
 
     async def version(self, scope: Scope, version_id: str) -> EntryVersion:
@@ -113,7 +113,7 @@ class Entries:
         number = version_id.removeprefix("v")
         found = None
         if number.isascii() and number.isdigit() and len(number) <= 10:
-            found = await self._store.get().get(_old_key(scope, f"{int(number):010}"))
+            found = await self._store.get(_old_key(scope, f"{int(number):010}"))
         if found is None:
             raise NotFound(f"no version {version_id!r} of this scope")
         return _decode(found.body)
@@ -126,7 +126,7 @@ class Entries:
 
     async def _read(self, scope: Scope) -> tuple[EntryVersion, int]:
         check_scope(scope)
-        document = await self._store.get().get(_current_key(scope))
+        document = await self._store.get(_current_key(scope))
         if document is None:
             return EntryVersion(number=0, created_at=0, created_by="", summary=""), ABSENT
         return _decode(document.body), document.version
@@ -143,7 +143,7 @@ class Entries:
             if before.number > KEPT:
                 puts.append(Delete(key=_old_key(scope, f"{before.number - KEPT:010}")))
             try:
-                await self._store.get().commit(puts)
+                await self._store.commit(puts)
             except Conflict:
                 if attempt == ATTEMPTS - 1:
                     raise

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from optimizer.bus import Slot, Topic
+from optimizer.bus import Topic
 from optimizer.model import (
     Conflict,
     FailedPrecondition,
@@ -66,7 +66,7 @@ class Optimizations:
 
     def __init__(
         self,
-        store: Slot[Store],
+        store: Store,
         changes: Topic[OptimizationChange],
         *,
         now: Callable[[], int],
@@ -92,7 +92,7 @@ class Optimizations:
             metadata={**proposal.metadata, "created_by": by},
         )
         if not dry_run:
-            await self._store.get().commit([Put(key=PREFIX + made.id, body=msgspec.json.encode(made), expected=ABSENT)])
+            await self._store.commit([Put(key=PREFIX + made.id, body=msgspec.json.encode(made), expected=ABSENT)])
             await self._publish(made, "created")
         return made
 
@@ -104,7 +104,7 @@ class Optimizations:
         """Every optimization that passes the filters, newest first."""
         found: list[Optimization] = []
         after = ""
-        while page := await self._store.get().scan(PREFIX, after=after):
+        while page := await self._store.scan(PREFIX, after=after):
             found += [each for each in (_decode(document.body) for document in page) if selection.takes(each)]
             after = page[-1].key
         found.sort(key=lambda each: (each.created_at, each.id), reverse=True)
@@ -156,7 +156,7 @@ class Optimizations:
             after = plan(before)
             put = Put(key=PREFIX + after.id, body=msgspec.json.encode(after), expected=revision)
             try:
-                await self._store.get().commit([put])
+                await self._store.commit([put])
             except Conflict:
                 if attempt == ATTEMPTS - 1:
                     raise
@@ -168,7 +168,7 @@ class Optimizations:
     async def _read(self, optimization_id: str) -> tuple[Optimization, int]:
         # An id with a slash, or a very long one, names nothing; it must not reach another document either.
         plausible = 0 < len(optimization_id) <= 64 and optimization_id.isascii() and "/" not in optimization_id
-        document = await self._store.get().get(PREFIX + optimization_id) if plausible else None
+        document = await self._store.get(PREFIX + optimization_id) if plausible else None
         if document is None:
             raise NotFound(f"no optimization {optimization_id[:64]!r}")
         return _decode(document.body), document.version
