@@ -7,7 +7,7 @@ from itertools import count
 
 import trio
 
-from optimizer.bus import Latest, Slot
+from optimizer.bus import Latest, News, Slot
 from optimizer.core import records
 from optimizer.model import FeedbackEvent, Listing, Objective, Service, Variant
 from optimizer.processor import Processor, run
@@ -69,6 +69,7 @@ async def running(state: MemoryState) -> AsyncIterator[Running]:
             keys=(KEY,),
             now=lambda: 1_750_000_000_000_000 + next(counter),
             stopwatch=trio.current_time,
+            news=News(),
             nonce=lambda: next(counter).to_bytes(8, "little"),
             task_status=task_status,
         )

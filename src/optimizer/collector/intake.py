@@ -8,10 +8,10 @@ import trio
 from msgspec.structs import replace
 from pydantic import ValidationError
 
-from optimizer.collector.schema import feedback_item, score_item
+from optimizer.collector.schema import feedback_item, metric_item, score_item
 from optimizer.core import records
 from optimizer.core.assignment import verify
-from optimizer.model import FeedbackEvent, InvalidArgument, Listing, ResourceExhausted, Score
+from optimizer.model import FeedbackEvent, InvalidArgument, Listing, MetricSample, ResourceExhausted, Score
 from optimizer.storage import Log, Record
 
 CHUNK = 200  # items validated between two checkpoints: about 3 ms, so a large batch does not stall the other tasks
@@ -89,6 +89,10 @@ class Intake:
         """Take later judgements of calls."""
         return await self._take(items, self._score_record)
 
+    async def metrics(self, items: Sequence[object]) -> Receipt:
+        """Take points of numeric series. They have no idempotency key: what is sent twice is recorded twice."""
+        return await self._take(items, self._metric_record)
+
     async def _take(self, items: Sequence[object], make: Callable[[object, int], Record]) -> Receipt:
         if len(items) > self._bounds.batch:
             raise InvalidArgument(f"{len(items)} items in one batch; at most {self._bounds.batch}")
@@ -143,12 +147,20 @@ class Intake:
         dedup = records.idempotency_key(records.SCORE, service, score.score_id)
         return Record(kind=records.SCORE, key=service, payload=records.encode(score), dedup=dedup)
 
-    def _check_time(self, moment: int, now: int) -> None:
+    def _metric_record(self, item: object, now: int) -> Record:
+        fields = metric_item.validate_python(item)
+        if fields.get("timestamp") is None:
+            fields["timestamp"] = now
+        sample = MetricSample(received_at=now, **fields)
+        self._check_time(sample.timestamp, now, field="timestamp")
+        return Record(kind=records.METRIC, key=sample.name, payload=records.encode(sample))
+
+    def _check_time(self, moment: int, now: int, *, field: str = "occurred_at") -> None:
         if moment > now + self._bounds.future_us:
             ahead = (moment - now) / 1e6
-            raise InvalidArgument(f"lies {ahead:.0f} s in the future: check the sender's clock", field="occurred_at")
+            raise InvalidArgument(f"lies {ahead:.0f} s in the future: check the sender's clock", field=field)
         if moment < now - self._bounds.past_us:
-            raise InvalidArgument("lies further in the past than this server accepts", field="occurred_at")
+            raise InvalidArgument("lies further in the past than this server accepts", field=field)
 
 
 def _explain(index: int, error: ValidationError) -> Rejection:

@@ -103,6 +103,19 @@ class ScoreItem(TypedDict):
     response_id: NotRequired[Id | None]
 
 
+class MetricItem(TypedDict):
+    """One point of a numeric series."""
+
+    __pydantic_config__ = strict  # type: ignore[misc]  # pydantic's way to configure a TypedDict
+
+    name: Annotated[str, Strict(), Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.:/-]{0,255}$")]
+    value: Annotated[float, Strict(), Field(ge=-1e300, le=1e300, allow_inf_nan=False)]
+    unit: NotRequired[Annotated[Text, Field(max_length=64)] | None]
+    timestamp: NotRequired[Moment | None]
+    tags: NotRequired[Annotated[dict[Name, Annotated[Text, Field(max_length=256)]], Field(max_length=16)]]
+
+
 # The validated dicts hold what the structs hold (event times as integers), which TypedDicts cannot say.
 feedback_item: TypeAdapter[Any] = TypeAdapter(FeedbackItem)
 score_item: TypeAdapter[Any] = TypeAdapter(ScoreItem)
+metric_item: TypeAdapter[Any] = TypeAdapter(MetricItem)

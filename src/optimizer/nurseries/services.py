@@ -9,7 +9,7 @@ import structlog
 import trio
 
 from optimizer import collector, processor, rest_api
-from optimizer.bus import Latest, Slot
+from optimizer.bus import Latest, News, Slot
 from optimizer.collector import Intake
 from optimizer.config import Settings
 from optimizer.model import FeedbackEvent, Listing
@@ -62,6 +62,7 @@ class Shared:
     processor: Slot[Processor] = field(default_factory=lambda: Slot("processor"))
     listings: Latest[dict[str, Listing]] = field(default_factory=lambda: Latest({}))
     doorman: Doorman
+    news: News = field(default_factory=News)
 
     @property
     def settings(self) -> Settings:
@@ -147,6 +148,7 @@ def run_processor(shared: Shared) -> Run:
             now=around.now,
             nonce=around.nonce,
             stopwatch=around.stopwatch,
+            news=shared.news,
             task_status=task_status,
         )
 

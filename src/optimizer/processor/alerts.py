@@ -37,9 +37,8 @@ class Alerts:
         found: list[Alert] = []
         after = "" if since is None else f"{PREFIX}{max(since, 0) - 1:020}/~"
         while page := await self._store.scan(PREFIX, after=after):
-            for alert in (_decode(document.body) for document in page):
-                if service in (None, alert.service) and metric in (None, alert.metric):
-                    found.append(alert)
+            alerts = (_decode(document.body) for document in page)
+            found += [a for a in alerts if service in (None, a.service) and metric in (None, a.metric)]
             after = page[-1].key
         return found[-limit:][::-1] if limit > 0 else []
 

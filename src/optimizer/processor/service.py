@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import structlog
 import trio
 
-from optimizer.bus import Latest, Slot
+from optimizer.bus import Latest, News, Slot
 from optimizer.core.records import Exposure
 from optimizer.model import Listing, StorageUnavailable
+from optimizer.processor.chronicle import Chronicle, open_chronicle
 from optimizer.processor.decider import Decider
 from optimizer.processor.exposures import PENDING, ExposureLog
 from optimizer.processor.fold import Fold, open_state, run_fold, write_snapshot
@@ -30,6 +31,7 @@ class Processor:
     decider: Decider
     registry: Registry
     progress: Latest[int]
+    chronicle: Chronicle
 
 
 async def run(
@@ -41,6 +43,7 @@ async def run(
     now: Callable[[], int],
     nonce: Callable[[], bytes],
     stopwatch: Callable[[], float],
+    news: News,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Started when everything in the log is folded. When cancelled: last exposures, last snapshot, each bounded.
@@ -52,25 +55,28 @@ async def run(
     state = await open_state(backend)
     progress = Latest(state.cursor)
     fold = Fold(backend, state, Planner(now, stopwatch), decider, listings, progress, trio.current_time)
+    chronicle = await open_chronicle(backend, news.samples)
     exposures = ExposureLog(inbox, backend)
     registry = Registry(backend, state, decider, progress, keys=keys, now=now)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(exposures.run)
             await nursery.start(run_fold, fold)
-            with processor.provide(Processor(decider, registry, progress)):
+            nursery.start_soon(chronicle.run)
+            with processor.provide(Processor(decider, registry, progress, chronicle)):
                 task_status.started()
                 await trio.sleep_forever()
     finally:
         with trio.move_on_after(FINISH_S, shield=True):
-            await finish(fold, exposures)
+            await finish(fold, exposures, chronicle)
 
 
-async def finish(fold: Fold, exposures: ExposureLog) -> None:
+async def finish(fold: Fold, exposures: ExposureLog, chronicle: Chronicle) -> None:
     """Write what is still in memory. Nothing acknowledged depends on it."""
     await exposures.finish()
     try:
         if fold.since_snapshot:
             await write_snapshot(fold)
+        await chronicle.write_snapshot()
     except StorageUnavailable as error:
         log.warning("no last snapshot; the next start replays the log", cursor=fold.state.cursor, error=str(error))

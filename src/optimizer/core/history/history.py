@@ -49,7 +49,7 @@ class History:
             self.calls.score(score.occurred_at, key, score.name, score.value)
 
     def changed(self) -> Iterator[tuple[str, bytes | None]]:
-        """The documents (key, body; None: gone) that differ from the last snapshot. Forgets which they were."""
+        """The documents (key, body; None: gone) that differ from the last snapshot; `settle` once they are kept."""
         self.calls.tidy()
         yield NEWEST, str(self.calls.newest).encode()
         for period in self.calls.dirty:
@@ -62,8 +62,15 @@ class History:
             older = [(period.start, period.length, sums) for period, sums in sorted(series.older.items())]
             kept = _Series(series.name, series.tags, series.unit, series.count, series.points, older)
             yield SERIES + records.idempotency_key("h", series.name, repr(series.tags)).hex(), _encode(kept)
+
+    def settle(self) -> None:
+        """Everything that `changed` gave is kept, and nothing was folded since."""
         self.calls.dirty.clear()
         self.series.dirty.clear()
+
+    def unsaved(self) -> int:
+        """How many tallies and series `changed` would write, about."""
+        return sum(len(self.calls.periods.get(period, ())) for period in self.calls.dirty) + len(self.series.dirty)
 
 
 def restore_history(cursor: int, documents: Iterable[tuple[str, bytes]]) -> History:
