@@ -3,7 +3,7 @@ import random
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimizer.core.sketch import MAX_BUCKETS, RELATIVE_ERROR, QuantileSketch, SketchState
@@ -14,6 +14,7 @@ ordinary = st.one_of(st.just(0.0), st.floats(1e-6, 1e9))
 anything = st.floats(0.0, 1e300)
 
 
+@settings(deadline=None)
 @given(st.lists(ordinary, min_size=1), st.lists(st.floats(0, 1), min_size=1, max_size=5))
 def test_every_quantile_is_within_one_percent(values: list[float], qs: list[float]) -> None:
     sketch = QuantileSketch.of(values)
@@ -23,6 +24,7 @@ def test_every_quantile_is_within_one_percent(values: list[float], qs: list[floa
         assert found == pytest.approx(exact, rel=RELATIVE_ERROR * (1 + 1e-9), abs=0.0)
 
 
+@settings(deadline=None)
 @given(st.lists(anything), st.randoms(use_true_random=False))
 def test_order_does_not_matter(values: list[float], rng: random.Random) -> None:
     shuffled = list(values)
@@ -30,6 +32,7 @@ def test_order_does_not_matter(values: list[float], rng: random.Random) -> None:
     assert QuantileSketch.of(values).state() == QuantileSketch.of(shuffled).state()
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(anything), min_size=1, max_size=5))
 def test_merging_parts_equals_one_sketch_over_all(parts: list[list[float]]) -> None:
     merged = QuantileSketch()
@@ -38,6 +41,7 @@ def test_merging_parts_equals_one_sketch_over_all(parts: list[list[float]]) -> N
     assert merged.state() == QuantileSketch.of(value for part in parts for value in part).state()
 
 
+@settings(deadline=None)
 @given(st.lists(anything), st.lists(anything))
 def test_restore_continues_as_if_nothing_happened(before: list[float], after: list[float]) -> None:
     straight = QuantileSketch.of(before)
@@ -50,6 +54,7 @@ def test_restore_continues_as_if_nothing_happened(before: list[float], after: li
     assert restored == straight
 
 
+@settings(deadline=None)
 @given(st.lists(anything, min_size=1))
 def test_memory_is_bounded_and_nothing_is_lost(values: list[float]) -> None:
     sketch = QuantileSketch.of(values)
@@ -87,6 +92,7 @@ def test_refuses_a_quantile_outside_0_and_1(q: float) -> None:
         QuantileSketch.of([1.0]).quantile(q)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.sampled_from([0.0, 1.0, 2.0, 4.0, 8.0]), min_size=1), st.sampled_from([0.0, 0.5, 1.5, 3.0, 6.0, 9.0])
 )

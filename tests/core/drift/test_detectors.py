@@ -123,7 +123,7 @@ def test_streams_are_bounded_and_the_one_unused_longest_gives_way(monkeypatch: p
     assert monitor.evicted == 1
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 400), st.integers(0, 2**32))
 def test_a_restored_monitor_goes_on_byte_for_byte(cut: int, seed: int) -> None:
     rng = random.Random(seed)

@@ -3,7 +3,7 @@ from math import log
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimizer.core.drift.scan import MAX_VERTICES, MEMORY, STRIDE, ChangeScan, Shift
@@ -36,6 +36,7 @@ def exhaustive(values: list[float], direction: int, first: int) -> float:
     return best
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([0.0, 1.0]), min_size=12, max_size=60), st.sampled_from([-1, 1]))
 def test_pruning_misses_no_split(values: list[float], direction: int) -> None:
     values = [*values, 0.0 if direction < 0 else 1.0]  # the last value has to point the way that is looked at
@@ -45,6 +46,7 @@ def test_pruning_misses_no_split(values: list[float], direction: int) -> None:
     assert (found.evidence if found else 0.0) == pytest.approx(expected, abs=1e-9)
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([0.0, 1.0]), min_size=12, max_size=60))
 def test_a_value_on_the_far_side_never_raises_the_evidence(values: list[float]) -> None:
     splits = range(5, len(values))
@@ -90,6 +92,7 @@ def test_the_run_length_to_a_false_alarm_is_at_least_the_declared_one(p: float) 
     assert alarms <= expected + 3 * expected**0.5
 
 
+@settings(deadline=None)
 @given(st.lists(bounded, max_size=200), st.lists(bounded, max_size=100))
 def test_restore_continues_as_if_nothing_happened(before: list[float], after: list[float]) -> None:
     straight = ChangeScan(3.0, 3.0, minimum_before=5)
