@@ -15,6 +15,7 @@ from optimizer.grpc_api.transport.limits import Limits
 _CLOSE_S: Final = 2.0  # for the last frames to leave
 _BREACH_S: Final = 1.0  # the same towards a peer that floods
 _RAPID_S: Final = 1.0  # a reset so soon after the request counts for the reset budget
+ServeCall = Callable[[Exchange, "Connection"], Awaitable[None]]
 _GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
@@ -66,7 +67,7 @@ class Connection:
         self._changed = trio.Event()
         self._sampled = self._rapid = 0
 
-    async def serve(self, stream: trio.abc.Stream, serve_call: Callable[[Exchange, "Connection"], Awaitable[None]]) -> None:
+    async def serve(self, stream: trio.abc.Stream, serve_call: "ServeCall") -> None:
         """Serve until the connection has ended and is closed; `ending` then says why."""
         self._guard = guard = Guard(stream, self.limits)
         self._serve_call = serve_call
@@ -97,21 +98,27 @@ class Connection:
             self._changed.set()
             await self._engine.graceful_shutdown()
 
+    @property
+    def read_at(self) -> float:
+        """When bytes last came in, on Trio's clock: when the calls that they open have started."""
+        return self._guard.read_at
+
     # Calls
 
     def _open(self, exchange: Exchange) -> None:
-        self._calls.start_soon(self._call, exchange)
+        self._calls.start_soon(self._call, exchange, name=exchange.path)
 
     async def _call(self, exchange: Exchange) -> None:
         self._engine.accepted(exchange.id)
         self.calls[exchange.id] = exchange
         self.total += 1
         self._guard.counter.active = True
-        began = trio.current_time()
+        began = self._guard.read_at
         try:
             await self._serve_call(exchange, self)
         finally:
             del self.calls[exchange.id]
+            exchange.interrupt = None
             if not exchange.over:
                 exchange.reset(INTERNAL_ERROR)
             self._settle(exchange, began)

@@ -1,13 +1,14 @@
 """httpunk's HTTP/2 state machine as requests and responses: the only module that imports httpunk.
 
-`Engine` is its server connection with the accept queue replaced by a callback, `Exchange` one request and its response. What
-httpunk needs of Trio is in `runtime`.
+`Engine` is its server connection with the accept queue replaced by a callback, `Exchange` one request and its response.
+What httpunk needs of Trio is in `runtime`.
 """
 
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import trio
+from httpunk._httpunk import H2_FLAG_WAKE
 from httpunk.exceptions import ConnectionClosedError, H2Error, H2ProtocolError, H2StreamError, HTTPunkError
 from httpunk.h2.server import ServerConnection
 from httpunk.http import HeaderMap
@@ -24,6 +25,9 @@ def make_fields(fields: Iterable[tuple[str, str]]) -> HeaderMap:
     return HeaderMap(fields)
 
 
+_CLOSED = (ConnectionClosedError, trio.BrokenResourceError, trio.ClosedResourceError)
+
+
 class StreamGone(Exception):
     """The peer reset the stream or the connection is lost; nothing more can be sent or received on it."""
 
@@ -31,9 +35,9 @@ class StreamGone(Exception):
 class Pipe(Protocol):
     """The bytes below: what a connection reads from and writes to, and how much it still has to write."""
 
-    @property
-    def full(self) -> bool: ...
-    def queue(self, size: int) -> None: ...
+    unsent: int  # bytes of DATA queued and not yet written
+    answers: int  # heads and pieces of DATA queued so far
+
     async def room(self) -> None: ...
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray: ...
     async def send_all(self, data: bytes | bytearray | memoryview) -> None: ...
@@ -43,7 +47,20 @@ class Pipe(Protocol):
 class Exchange:
     """One request and its response. Reading releases flow control, writing obeys it."""
 
-    __slots__ = ("_engine", "_handle", "authority", "ended", "head_sent", "headers", "id", "interrupt", "method", "over", "path", "scheme")
+    __slots__ = (
+        "_engine",
+        "_handle",
+        "authority",
+        "ended",
+        "head_sent",
+        "headers",
+        "id",
+        "interrupt",
+        "method",
+        "over",
+        "path",
+        "scheme",
+    )
 
     def __init__(self, engine: "Engine", handle: Any, frame: Any, ended: bool) -> None:
         self._engine = engine
@@ -57,20 +74,32 @@ class Exchange:
         self.ended = ended  # nothing more will be received
         self.head_sent = False
         self.over = False  # nothing more will be sent
-        self.interrupt: Callable[[], None] | None = None  # what a drain calls at the end of its grace
+        self.interrupt: Callable[[], object] | None = None  # what a drain calls at the end of its grace
 
     @property
     def abandoned(self) -> bool:
         """True once the client has reset the stream or the connection is lost."""
         return bool(self._handle.reset_evt.is_set())
 
-    def when_abandoned(self, notify: Callable[[], None]) -> None:
-        """Call `notify` once if the client resets the stream or the connection is lost; it must not block."""
+    def when_gone(self, cancel: Callable[[], object]) -> None:
+        """Call `cancel` if the client resets the stream, the connection is lost, or a drain's grace is over."""
+        self.interrupt = cancel
         gone: Event = self._handle.reset_evt
         if gone.is_set():
-            notify()
+            cancel()
         else:
-            gone.notify = notify
+            gone.notify = cancel
+
+    def take(self) -> bytes | None:
+        """The whole body when it has arrived in one piece and is ended; None when it has to be awaited."""
+        queue: Queue = self._handle.body_recv
+        if self.ended or not queue.is_whole():
+            return None
+        piece, budgeted = queue.take()
+        queue.take()
+        self.ended = True
+        self._engine.release(self.id, len(piece), budgeted)
+        return piece  # type: ignore[no-any-return]  # the engine hands out bytes
 
     async def receive(self) -> bytes:
         """The next piece of the body; empty when the client has ended it.
@@ -97,6 +126,7 @@ class Exchange:
         self.head_sent = True
         self.over = end
         engine = self._engine
+        engine.pipe.answers += 1
         engine.act(self._handle, engine.send_response_head(self.id, status, fields, end))
 
     async def send_data(self, data: bytes) -> None:
@@ -106,15 +136,17 @@ class Exchange:
             StreamGone: the stream was reset or the connection is lost.
         """
         engine, handle = self._engine, self._handle
-        if engine.pipe.full:
-            await engine.pipe.room()
+        pipe = engine.pipe
+        if pipe.unsent >= engine.unsent_limit:
+            await pipe.room()
         size, offset = len(data), 0
         while True:
             verdict = engine.send_data(self.id, data, offset, False)
             engine.act(handle, verdict)
             if verdict.sent:
                 offset += verdict.sent
-                engine.pipe.queue(verdict.sent)
+                pipe.unsent += verdict.sent
+                pipe.answers += 1
             if verdict.done or offset == size:
                 return
             if not verdict.sent:
@@ -134,8 +166,8 @@ class Exchange:
         self._engine.abort(self._handle, code)
 
 
-class Engine(ServerConnection):  # type: ignore[misc]  # httpunk's driver is not annotated
-    """One server connection: frames in, exchanges out. `open_exchange` is called for every request and must not block."""
+class Engine(ServerConnection):
+    """One server connection: frames in, exchanges out. `open_exchange` is called for each request, sync."""
 
     def __new__(cls, pipe: Pipe, limits: Limits, **_options: object) -> "Engine":
         engine: Engine = super().__new__(cls, pipe, **_profile(limits))
@@ -146,6 +178,7 @@ class Engine(ServerConnection):  # type: ignore[misc]  # httpunk's driver is not
     ) -> None:
         super().__init__(pipe, backend=TrioRuntime(nursery), **_profile(limits))
         self.pipe = pipe
+        self.unsent_limit = limits.connection_unsent
         self.refusing = False  # every new stream is answered with REFUSED_STREAM
         self.finished = trio.Event()  # the connection failed, or its graceful end is complete
         self._open_exchange = open_exchange
@@ -172,7 +205,10 @@ class Engine(ServerConnection):  # type: ignore[misc]  # httpunk's driver is not
         if verdict.stopped is not None:
             raise StreamGone(self.describe(handle, verdict.stopped))
         if verdict.flags:
-            self._after(verdict.flags)
+            if verdict.flags == H2_FLAG_WAKE:
+                self._write_evt.set()
+            else:
+                self._after(verdict.flags)
         if verdict.handle is not None:
             self._notify_reset(verdict.handle, verdict.reader_stop)
 
@@ -200,7 +236,7 @@ class Engine(ServerConnection):  # type: ignore[misc]  # httpunk's driver is not
     def failure(self) -> str | None:
         """Why the connection ended, when it was a violation or a fault rather than its peer closing it."""
         error = self.conn_error()
-        if error is None or isinstance(error, ConnectionClosedError | trio.BrokenResourceError | trio.ClosedResourceError):
+        if error is None or isinstance(error, _CLOSED):
             return None
         return f"{type(error).__name__}: {error}"
 

@@ -1,7 +1,7 @@
 """Counts HTTP/2 frames on the raw bytes, before the engine sees them, and says when a peer floods.
 
-Pure: bytes and the time come in, a reason comes out. What an endless series of cheap frames costs the server (CVE-2019-9511
-to 9518, CVE-2023-44487, CVE-2024-27316) is bounded here and nowhere else.
+Pure: bytes and the time come in, a reason comes out. What an endless series of cheap frames costs the server
+(CVE-2019-9511 to 9518, CVE-2023-44487, CVE-2024-27316) is bounded here and nowhere else.
 """
 
 from dataclasses import dataclass
@@ -45,11 +45,29 @@ class _Rate:
 
 
 class FrameCounter:
-    """The budgets of one connection. `feed` every byte received, `sent` what went out."""
+    """The budgets of one connection: `feed` what comes in, `answered` what goes out."""
 
     __slots__ = (
-        "_begun_at", "_block", "_data_sent", "_empty", "_header", "_last_ping", "_left", "_limits", "_pings", "_preface",
-        "_priorities", "_resets", "_settings", "_strikes", "_strays", "_updates", "active", "control", "frames", "opened",
+        "_begun_at",
+        "_block",
+        "_data_sent",
+        "_empty",
+        "_header",
+        "_last_ping",
+        "_left",
+        "_limits",
+        "_pings",
+        "_preface",
+        "_priorities",
+        "_resets",
+        "_settings",
+        "_strays",
+        "_strikes",
+        "_updates",
+        "active",
+        "control",
+        "frames",
+        "opened",
         "settled",
     )  # fmt: skip
 
@@ -86,9 +104,9 @@ class FrameCounter:
         """What is open counts from now: it was us who did not read."""
         self._begun_at = now
 
-    def sent_data(self) -> None:
-        """HEADERS or DATA went out: keepalive strikes start anew (A8), and more WINDOW_UPDATEs are in order."""
-        self._data_sent += 1
+    def answered(self, frames: int) -> None:
+        """HEADERS or DATA go out: keepalive strikes start anew (A8), and more WINDOW_UPDATEs are in order."""
+        self._data_sent += frames
         self._strikes = 0
         self._last_ping = float("-inf")
 

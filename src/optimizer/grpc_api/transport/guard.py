@@ -23,34 +23,25 @@ class Guard:
     unsent, so that senders can wait, and puts the reason of a breach into the GOAWAY that tells the peer about it.
     """
 
-    __slots__ = ("_limits", "_room", "_stream", "_unsent", "breach", "counter", "read_at", "writing_since")
+    __slots__ = ("_limits", "_room", "_stream", "answers", "breach", "counter", "read_at", "unsent", "writing_since")
 
     def __init__(self, stream: trio.abc.Stream, limits: Limits) -> None:
         self._stream = stream
         self._limits = limits
-        self._unsent = 0
+        self.unsent = 0
+        self.answers = 0
         self._room = Event()
         self.counter = FrameCounter(limits)
         self.breach: Breach | None = None
         self.writing_since: float | None = None  # the last progress of the write that is under way
         self.read_at = trio.current_time()
 
-    @property
-    def full(self) -> bool:
-        """True while senders have to wait."""
-        return self._unsent >= self._limits.connection_unsent
-
-    def queue(self, size: int) -> None:
-        """`size` bytes of DATA were queued in the engine."""
-        self._unsent += size
-        self.counter.sent_data()
-
     async def room(self) -> None:
         """Return when there is room for more DATA."""
-        while self.full:
+        while self.unsent >= self._limits.connection_unsent:
             await self._room.wait()
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """The next bytes; empty at the end.
 
         Raises:
@@ -59,7 +50,7 @@ class Guard:
         while self.writing_since is not None and self.counter.control > self._limits.control_unsent:
             await self._room.wait()
             self.counter.forgive(trio.current_time())
-        data = await self._stream.receive_some(max_bytes)
+        data = bytes(await self._stream.receive_some(max_bytes))
         now = self.read_at = trio.current_time()
         breach = self.counter.feed(data, now)
         if breach is not None:
@@ -69,7 +60,10 @@ class Guard:
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Write everything that the engine has queued."""
-        taken = self._unsent
+        taken = self.unsent
+        if self.answers:
+            self.counter.answered(self.answers)
+            self.answers = 0
         if self.breach is not None and bytes(data[-_GOAWAY_SIZE : -_GOAWAY_SIZE + 9]) == _GOAWAY_HEADER:
             data = _with_reason(bytes(data), self.breach.reason)
         self.writing_since = trio.current_time()
@@ -83,7 +77,7 @@ class Guard:
         finally:
             self.writing_since = None
             self.counter.control = 0
-            self._unsent -= taken
+            self.unsent -= taken
             self._room.set()
             self._room.clear()
 

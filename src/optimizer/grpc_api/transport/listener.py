@@ -4,17 +4,15 @@ import errno
 import ipaddress
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import trio
 
-from optimizer.grpc_api.transport.connection import Connection, Ending, Peer
-from optimizer.grpc_api.transport.engine import Exchange
+from optimizer.grpc_api.transport.connection import Connection, Ending, Peer, ServeCall
 from optimizer.grpc_api.transport.limits import Limits
 from optimizer.grpc_api.transport.tls import TlsIdentity, name_client
 
-ServeCall = Callable[[Exchange, Connection], Awaitable[None]]
 _ACCEPT_RETRY: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 _ACCEPT_PAUSE_S: Final = 0.1
 _BACKLOG: Final = 1_024
@@ -89,7 +87,7 @@ class Port:
             except OSError as error:
                 if error.errno not in _ACCEPT_RETRY:
                     raise
-                self._watcher.refused("", error.strerror)
+                self._watcher.refused("", error.strerror or "accept")
                 await trio.sleep(_ACCEPT_PAUSE_S)
                 continue
             connections.start_soon(self.serve_stream, stream)
@@ -130,7 +128,9 @@ class Port:
         finally:
             await trio.aclose_forcefully(stream)
 
-    async def _secure(self, stream: trio.SocketStream, address: str, port: int) -> "tuple[trio.abc.Stream, Peer] | None":
+    async def _secure(
+        self, stream: trio.SocketStream, address: str, port: int
+    ) -> "tuple[trio.abc.Stream, Peer] | None":
         if self._tls is None:
             return stream, Peer(address=address, port=port)
         wrapped = trio.SSLStream(stream, self._tls.context, server_side=True, https_compatible=True)

@@ -1,7 +1,7 @@
 """What httpunk needs of an asynchronous runtime, on Trio.
 
-httpunk 0.4.5 is written against a small object: event, queue, lock, spawn, shutdown. The seam is not public API, so its version
-is pinned exactly; a later release announces Trio support, and then this module goes.
+httpunk 0.4.5 is written against a small object: event, queue, lock, spawn, shutdown. The seam is not public API, so its
+version is pinned exactly; a later release announces Trio support, and then this module goes.
 """
 
 import collections
@@ -19,12 +19,10 @@ class EngineFault(RuntimeError):
 class Event:
     """A flag with waiters; `notify`, when given, is called once at the first `set`."""
 
-    __slots__ = ("_flag", "_waiters", "notify")
-
-    def __init__(self) -> None:
-        self._flag = False
-        self._waiters: dict[trio.lowlevel.Task, None] | None = None
-        self.notify: Callable[[], None] | None = None
+    # Class attributes instead of __init__: every request makes three events, and most are never touched.
+    _flag = False
+    _waiters: dict[trio.lowlevel.Task, None] | None = None
+    notify: Callable[[], object] | None = None
 
     def is_set(self) -> bool:
         return self._flag
@@ -81,6 +79,11 @@ class Queue:
     def take(self) -> Any:
         """The next item, which must exist."""
         return self._items.popleft()
+
+    def is_whole(self) -> bool:
+        """True when exactly one item and the end mark wait."""
+        items = self._items
+        return len(items) == 2 and items[1] is None
 
     def take_end(self) -> bool:
         """True when the next item is the end mark, which is taken; else nothing changes."""

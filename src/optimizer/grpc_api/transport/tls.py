@@ -57,7 +57,7 @@ def _load(files: TlsFiles) -> ssl.SSLContext:
 
 
 def name_client(stream: "trio.SSLStream[trio.SocketStream]") -> str | None:
-    """The client's name from the SAN of its verified certificate: URI (SPIFFE) before DNS before e-mail; None without."""
+    """The client's name from the SAN of its verified certificate: URI (SPIFFE), else DNS, else e-mail."""
     certificate = cast("dict[str, Any] | None", stream.getpeercert())
     if not certificate:
         return None
