@@ -77,13 +77,15 @@ def test_a_bad_configuration_lists_every_problem_and_exits_78(
             assert word in streams.err
 
 
-def test_missing_certificates_are_found_by_validation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_files_are_found_by_validation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     section = 'enable_tls = true\ntls_cert_path = "none.pem"\ntls_key_path = "none.key"\n'
-    (tmp_path / "c.toml").write_text(f"[rest_api]\n{section}[grpc_api]\n{section}")
+    prices = '[collector]\nprices_path = "none.toml"\n'
+    (tmp_path / "c.toml").write_text(f"[rest_api]\n{section}[grpc_api]\n{section}{prices}")
     assert main(["-c", "c.toml", "--validate-config"]) == 78
     shown = capsys.readouterr().err
     assert "rest_api.tls_cert_path: none.pem cannot be read" in shown
     assert "grpc_api.tls_cert_path: none.pem cannot be read" in shown
+    assert "collector.prices_path: none.toml: cannot be read" in shown
 
 
 @pytest.mark.parametrize(

@@ -31,17 +31,23 @@ def run(options: ServerOptions) -> int:
 def check_files(settings: Settings) -> None:
     """Read every file that the settings name, all problems at once. Raises: `ConfigurationError`."""
     ports: Sequence[tuple[str, TlsPort]] = (("rest_api", settings.rest_api), ("grpc_api", settings.grpc_api))
-    if not any(port.enabled and port.enable_tls for _, port in ports):
-        return
-    from optimizer.security import make_server_context
-
     problems = []
     for section, port in ports:
+        if not (port.enabled and port.enable_tls):
+            continue
+        from optimizer.security import make_server_context
+
         try:
-            if port.enabled:
-                make_server_context(port, section, ["h2", "http/1.1"])
+            make_server_context(port, section, ["h2", "http/1.1"])
         except ConfigurationError as error:
             problems.append(str(error))
+    if settings.collector.prices_path is not None:
+        from optimizer.cli.prices import load_table
+
+        try:
+            load_table(settings.collector.prices_path)
+        except ConfigurationError as error:
+            problems += [f"collector.prices_path: {line}" for line in str(error).splitlines()]
     if problems:
         raise ConfigurationError("\n".join(problems))
 
