@@ -15,8 +15,6 @@ from optimizer.model import ConfigurationError, InvalidArgument
 if TYPE_CHECKING:
     from optimizer.core.pricing import Card, Dated, Entry, Rate, Rates, Table
 
-# LiteLLM's file has 3 MB; what is far larger is another file.
-MAX_FILE_BYTES = 64 << 20
 KINDS = ("input", "output", "cache_read", "cache_write", "reasoning")
 
 
@@ -41,6 +39,7 @@ def show(
     model: str,
 ) -> None:
     """Print the price of MODEL and where it comes from; exit code 1 when it is unknown."""
+    from optimizer.collector.pricing import load_table
     from optimizer.core.pricing import Prices
 
     settings = ServerOptions(config=config).over(context.find_object(ServerOptions)).load()
@@ -71,9 +70,10 @@ def import_(kind: str, output: Path | None, only: tuple[str, ...], file: Path) -
 
     Nothing is written unless the whole file could be read. Rows that cannot be used are counted by reason.
     """
+    from optimizer.collector.pricing import read_text
     from optimizer.core.pricing import read_litellm, read_table
 
-    imported = read_litellm(_read(file), source=f"{kind} {file.name}")
+    imported = read_litellm(read_text(file), source=f"{kind} {file.name}")
     chosen = [entry for entry in imported.entries if not only or entry.provider in {each.lower() for each in only}]
     if not chosen:
         raise InvalidArgument(f"{file}: no usable rows")
@@ -97,6 +97,8 @@ def import_(kind: str, output: Path | None, only: tuple[str, ...], file: Path) -
 @click.pass_context
 def check(context: click.Context, config: Path | None, file: Path | None) -> None:
     """Check a table (FILE, else collector.prices_path), and list what differs from the installed data."""
+    from optimizer.collector.pricing import load_table
+
     if file is None:
         file = ServerOptions(config=config).over(context.find_object(ServerOptions)).load().collector.prices_path
     if file is None:
@@ -106,13 +108,6 @@ def check(context: click.Context, config: Path | None, file: Path | None) -> Non
     for line in differences:
         click.echo(line)
     click.echo(f"{file}: {len(table.entries)} rows are valid, {len(differences)} differ from the installed data.")
-
-
-def load_table(path: Path | None) -> "Table":
-    """The table in the file; an empty one without a file. Raises: `ConfigurationError`."""
-    from optimizer.core.pricing import Table, read_table
-
-    return Table() if path is None else read_table(_read(path), str(path))
 
 
 def render_table(entries: "list[Entry]") -> str:
@@ -181,19 +176,6 @@ def _pair(text: str) -> tuple[str, str]:
     if not equals or not key or not value:
         raise InvalidArgument(f"--context: expected KEY=VALUE, not {text!r}")
     return key, value
-
-
-def _read(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-        if len(content) > MAX_FILE_BYTES:
-            raise ConfigurationError(f"{path}: larger than {MAX_FILE_BYTES} bytes")
-        return content.decode("utf-8")
-    except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{path}: not UTF-8 text (byte {error.start})") from error
 
 
 def _replace(path: Path, text: str) -> None:

@@ -42,7 +42,7 @@ def check_files(settings: Settings) -> None:
         except ConfigurationError as error:
             problems.append(str(error))
     if settings.collector.prices_path is not None:
-        from optimizer.cli.prices import load_table
+        from optimizer.collector.pricing import load_table
 
         try:
             load_table(settings.collector.prices_path)

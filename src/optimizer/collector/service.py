@@ -19,10 +19,16 @@ async def run(
     price: Price,
     now: Callable[[], int],
     bounds: Bounds,
+    warm: Callable[[], None] | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Provide the intake until cancelled; a call in progress then ends with its caller."""
+    """Provide the intake until cancelled; a call in progress then ends with its caller.
+
+    `warm` prepares what the first event would else wait for; it runs in a thread, which a cancellation leaves behind.
+    """
     door = Intake(log, listings, keys=keys, price=price, now=now, bounds=bounds)
     with intake.provide(door):
         task_status.started()
+        if warm is not None:
+            await trio.to_thread.run_sync(warm, abandon_on_cancel=True)
         await trio.sleep_forever()

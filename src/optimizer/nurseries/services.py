@@ -10,9 +10,10 @@ import trio
 
 from optimizer import collector, processor, rest_api
 from optimizer.bus import Latest, News, Slot
-from optimizer.collector import Intake
+from optimizer.collector import Intake, Pricer, load_table
 from optimizer.config import Settings
-from optimizer.model import FeedbackEvent, Listing
+from optimizer.core.pricing import Prices
+from optimizer.model import Listing
 from optimizer.nurseries.policy import Criticality, Probe, Restart, Run, ServiceSpec, Stage, Verdict
 from optimizer.processor import Processor
 from optimizer.rest_api import Access, ConnectionLimits, Deps, Doorman
@@ -42,12 +43,18 @@ def open_configured_store(settings: Settings) -> AbstractAsyncContextManager[Sto
     return open_store(kind, folder=settings.storage.embedded_dir)
 
 
+def make_pricer(settings: Settings) -> Pricer:
+    """Prices by the own table that the settings name, then by the installed data. Raises ConfigurationError."""
+    return Pricer(Prices(load_table(settings.collector.prices_path)))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doors:
     """How the services reach what is outside the process; a simulation hands in its own."""
 
     open_store: Callable[[Settings], AbstractAsyncContextManager[Store]] = open_configured_store
     listen: rest_api.ListenSocket = rest_api.listen_socket
+    make_pricer: Callable[[Settings], Pricer] = make_pricer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,12 +123,13 @@ def run_collector(shared: Shared) -> Run:
 
     async def run(*, task_status: trio.TaskStatus[None]) -> None:
         settings = shared.settings
+        pricer = shared.doors.make_pricer(settings)
         await collector.run(
             SlottedStore(shared.storage),
             shared.listings.get,
             shared.intake,
             keys=shared.keys.assignment,
-            price=unpriced,
+            price=pricer,
             now=shared.parts.around.now,
             bounds=collector.Bounds(
                 pending=settings.collector.buffer_size,
@@ -129,6 +137,7 @@ def run_collector(shared: Shared) -> Run:
                 future_us=int(settings.limits.future_skew_s * 1e6),
                 past_us=int(settings.limits.past_horizon_s * 1e6),
             ),
+            warm=pricer.warm,
             task_status=task_status,
         )
 
@@ -224,11 +233,6 @@ def limits_of(settings: Settings) -> ConnectionLimits:
     """Connection bounds; a waiting client may be silent for as long as its request may take."""
     limit = settings.limits.connections
     return ConnectionLimits(connections=limit, per_address=limit, read=int(settings.rest_api.timeout_secs) + 10)
-
-
-def unpriced(event: FeedbackEvent) -> FeedbackEvent:
-    """Without a price table every cost that was not reported is unknown."""
-    return event
 
 
 def idle(parts: Parts, name: str) -> Run:
