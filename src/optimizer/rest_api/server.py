@@ -13,16 +13,19 @@ from typing import Any, cast
 
 import structlog
 import trio
+from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.events import Event, RawData
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import AppWrapper, ConnectionState
+from hypercorn.typing import ASGIFramework, ConnectionState
 
 log = structlog.get_logger(__name__)
 
 BACKLOG = 256
 SEND_S = 20.0  # a peer that takes no byte of an answer for this long is gone
+LINGER_S = 5.0  # a client that is still sending when it has been answered gets this long, and this much, to end
+LINGER_BYTES = 64 << 20
 UNACKED_MS = 10_000  # TCP_USER_TIMEOUT: the kernel's own bound on unacknowledged data
 
 
@@ -45,10 +48,15 @@ ListenSocket = Callable[[str, int], tuple[trio.SocketListener, tuple[str, int]]]
 class Connection(TCPServer):
     """One connection; whatever goes wrong in it ends it and nothing else."""
 
+    def __init__(self, app: ASGIFramework, *args: Any) -> None:
+        self.serving = trio.CancelScope()
+        super().__init__(ASGIWrapper(cast("Any", lingering(app, self.serving.cancel))), *args)
+
     async def run(self) -> None:
         """Serve until the peer or the stop ends it."""
         try:
-            await super().run()
+            with self.serving:
+                await super().run()
         except Exception as error:  # noqa: BLE001  # the containment boundary: one bad peer must never end the process
             log.warning("connection dropped", error=repr(error))
             await trio.aclose_forcefully(self.stream)
@@ -64,6 +72,37 @@ class Connection(TCPServer):
                     await self.stream.send_all(event.data)
             except (trio.TooSlowError, trio.BrokenResourceError, trio.ClosedResourceError):
                 await trio.aclose_forcefully(self.stream)
+
+
+def lingering(app: ASGIFramework, cut: Callable[[], None]) -> ASGIFramework:
+    """The application, which ends an early answer (401, 413) only when the request's body has ended too.
+
+    Otherwise hypercorn closes under a client that is still sending, or waits for ever to hand the rest of the body to
+    an application that has returned. A body that goes on beyond the bounds ends the connection.
+    """
+
+    async def framework(scope: Any, receive: Any, send: Any) -> None:
+        over, seen = trio.Event(), 0
+
+        async def tracked() -> Any:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if not message.get("more_body", False) or seen >= LINGER_BYTES:
+                over.set()
+            return message
+
+        async def finishing(message: Any) -> None:
+            if message["type"] == "http.response.body" and not message.get("more_body", False):
+                with trio.move_on_after(LINGER_S):
+                    await over.wait()
+                if not over.is_set() or seen >= LINGER_BYTES:
+                    cut()
+            await send(message)
+
+        await app(scope, tracked, finishing)
+
+    return framework
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -90,20 +129,35 @@ def listen_socket(host: str, port: int) -> tuple[trio.SocketListener, tuple[str,
     return trio.SocketListener(trio.socket.from_stdlib_socket(sock)), sock.getsockname()[:2]
 
 
+Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
+
+
 class Doorman:
     """Counts open connections, in all and for each address, and turns away what is over the bounds."""
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self.limits = limits
         self._by_address: dict[str, int] = {}
-        self.open = 0
+        self.live: set[Stream] = set()
         self.refused = 0
+        self._ended = trio.Event()
+
+    @property
+    def open(self) -> int:
+        """How many connections are being served."""
+        return len(self.live)
+
+    async def empty(self) -> None:
+        """Return when no connection is being served."""
+        while self.live:
+            await self._ended.wait()
 
     @asynccontextmanager
-    async def admit(self, stream: trio.SocketStream) -> AsyncIterator[bool]:
+    async def admit(self, stream: Stream) -> AsyncIterator[bool]:
         """Whether the connection may be served; it counts until the block is left."""
+        transport = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
         try:
-            address = str(stream.socket.getpeername()[0])
+            address = str(transport.socket.getpeername()[0])
         except OSError:
             yield False  # gone before we looked
             return
@@ -112,12 +166,14 @@ class Doorman:
             self.refused += 1
             yield False
             return
-        self.open += 1
+        self.live.add(stream)
         self._by_address[address] = mine + 1
         try:
             yield True
         finally:
-            self.open -= 1
+            self.live.discard(stream)
+            self._ended.set()
+            self._ended = trio.Event()
             self._by_address[address] -= 1
             if not self._by_address[address]:
                 del self._by_address[address]
@@ -138,7 +194,7 @@ def settings_of(limits: ConnectionLimits) -> Config:
 
 
 async def serve(
-    app: AppWrapper,
+    app: ASGIFramework,
     listener: Listening,
     doorman: Doorman,
     config: Config,
@@ -150,9 +206,8 @@ async def serve(
     """Serve until `stop` returns; then accept nothing, let requests in flight finish within `grace_s`, cut the rest."""
     context = WorkerContext(None)
 
-    async def handle(stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]) -> None:
-        transport = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
-        async with doorman.admit(transport) as admitted:
+    async def handle(stream: Stream) -> None:
+        async with doorman.admit(stream) as admitted:
             if admitted:
                 await Connection(app, config, context, ConnectionState({}), cast("Any", stream)).run()
             else:
@@ -166,7 +221,15 @@ async def serve(
             accepting.cancel_scope.cancel()
         await listener.aclose()
         await context.terminated.set()
-        connections.cancel_scope.deadline = trio.current_time() + grace_s
+        try:
+            with trio.move_on_after(grace_s):
+                await doorman.empty()
+        finally:
+            # A send is shielded, so that a frame is never cut in half: closing under it is what ends it.
+            with trio.move_on_after(1, shield=True):
+                for stream in tuple(doorman.live):
+                    await trio.aclose_forcefully(stream)
+            connections.cancel_scope.cancel()
 
 
 async def _accept(

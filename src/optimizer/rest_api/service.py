@@ -5,7 +5,6 @@ from ssl import SSLContext
 
 import structlog
 import trio
-from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.typing import ASGIFramework
 
 from optimizer.rest_api.app import Deps, make_app
@@ -40,9 +39,8 @@ async def run(
         app.nursery = background  # quart's place for background tasks: a child of this service, and empty
         await app.startup()
         bound(f"{'http' if tls is None else 'https'}://{_printable(address[0])}:{address[1]}")
-        wrapped = ASGIWrapper(_framework(app))
         config = settings_of(doorman.limits)
-        await serve(wrapped, listener, doorman, config, stop=leave, grace_s=grace_s, task_status=task_status)
+        await serve(_framework(app), listener, doorman, config, stop=leave, grace_s=grace_s, task_status=task_status)
         await app.shutdown()
 
 

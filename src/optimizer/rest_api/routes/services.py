@@ -1,7 +1,6 @@
 """Services over JSON: declare, read, decide, report, explain."""
 
 from datetime import UTC, datetime
-from typing import Annotated
 
 import msgspec
 from pydantic import TypeAdapter
@@ -17,7 +16,7 @@ from optimizer.rest_api.answers import answer, mapping
 from optimizer.rest_api.schema import DecideBody, ServiceBody
 from optimizer.security import Permission
 
-_service_name: TypeAdapter[str] = TypeAdapter(Annotated[str, ServiceName])
+_service_name: TypeAdapter[str] = TypeAdapter(ServiceName)
 _decide = TypeAdapter(DecideBody)
 _service = TypeAdapter(ServiceBody)
 
