@@ -9,7 +9,7 @@ import httpx
 import trio
 
 from optimizer import collector, processor, rest_api
-from optimizer.bus import Latest, Slot
+from optimizer.bus import Latest, News, Slot
 from optimizer.collector import Bounds, Intake
 from optimizer.model import FeedbackEvent, Listing, Unauthenticated
 from optimizer.processor import Processor
@@ -105,6 +105,7 @@ async def open_door(
             keys=(KEY,),
             now=lambda: NOW,
             nonce=lambda: next(counter).to_bytes(8, "little"),
+            news=News(),
             stopwatch=trio.current_time,
             task_status=task_status,
         )
