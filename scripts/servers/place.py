@@ -39,10 +39,7 @@ class Server:
 
     def runs(self) -> bool:
         """Whether the recorded process lives and works in the recorded folder (ids are used again)."""
-        try:
-            return Path(f"/proc/{self.pid}/cwd").readlink().is_relative_to(self.folder)
-        except OSError:
-            return False
+        return _works_in(Path(f"/proc/{self.pid}/cwd"), Path(self.folder))
 
 
 def load() -> dict[str, Server]:
@@ -81,6 +78,22 @@ def wait_for_port(port: int, process_lives: "subprocess.Popen[bytes] | None", lo
         time.sleep(0.1)
     tail = log.read_text(errors="replace")[-2000:] if log.exists() else ""
     raise Problem(f"nothing listens on port {port}; the end of {log}:\n{tail}")
+
+
+def wait_until_left(folder: Path) -> None:
+    """Until no process works in the folder: the children of a killed server end a little later. Raises: Problem."""
+    deadline = time.monotonic() + STOP_S
+    while left := [path for path in Path("/proc").glob("[0-9]*/cwd") if _works_in(path, folder)]:
+        if time.monotonic() > deadline:
+            raise Problem(f"process {left[0].parent.name} still works in {folder}")
+        time.sleep(0.05)
+
+
+def _works_in(link: Path, folder: Path) -> bool:
+    try:
+        return link.readlink().is_relative_to(folder)
+    except OSError:  # it has ended, or it is somebody else's
+        return False
 
 
 def stop(server: Server, number: int = signal.SIGTERM) -> None:

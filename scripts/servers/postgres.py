@@ -18,6 +18,7 @@ from servers.place import (
     make_folder,
     stop,
     wait_for_port,
+    wait_until_left,
 )
 
 USER = "optimizer"
@@ -28,6 +29,8 @@ def start(known: Server | None) -> Server:
     binary = find_program("postgres", ["usr/lib/postgresql/*/bin"], ["postgresql"])
     user = _system_user()
     if known is not None and Path(known.folder, "data").exists():
+        wait_until_left(Path(known.folder))
+        Path(known.folder, "data", "postmaster.pid").unlink(missing_ok=True)  # its process may be a zombie for long
         return _launch(binary, user, Path(known.folder), known.port, known.secret)
     folder, secret = make_folder("postgres", user), secrets.token_urlsafe(16)
     _create(binary, user, folder, secret)
