@@ -15,7 +15,7 @@ import structlog
 import trio
 import trio_asyncio
 
-from optimizer.model import Unavailable
+from optimizer.model import Unavailable, sole_error
 
 CANCEL_S = 5.0
 """Seconds that a cancelled operation may take to end. asyncio cancellation is a request, and some code refuses it."""
@@ -119,7 +119,7 @@ async def open_bridge() -> AsyncIterator[Bridge]:
             finally:
                 await bridge.close()
     except BaseExceptionGroup as group:
-        if failed is not None and _only(group) is failed:
+        if failed is not None and sole_error(group) is failed:
             raise failed from failed.__cause__  # the body's error leaves as itself
         raise
 
@@ -152,9 +152,3 @@ def _note_cancelled(task: "asyncio.Task[Any]") -> None:
         log.error("bridge_cancel_timeout", coroutine=repr(task.get_coro()), seconds=CANCEL_S)
     elif not task.cancelled() and task.exception() is not None:
         log.info("bridge_cancelled_with_error", error=repr(task.exception()))
-
-
-def _only(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error

@@ -14,6 +14,7 @@ from optimizer.model.errors import StoreCorrupt as StoreCorrupt
 from optimizer.model.errors import StoreLocked as StoreLocked
 from optimizer.model.errors import Unauthenticated as Unauthenticated
 from optimizer.model.errors import Unavailable as Unavailable
+from optimizer.model.errors import sole_error as sole_error
 from optimizer.model.events import FeedbackEvent as FeedbackEvent
 from optimizer.model.events import MetricSample as MetricSample
 from optimizer.model.events import Score as Score

@@ -67,3 +67,13 @@ class StoreLocked(OptimizerError):
 
 class StoreCorrupt(OptimizerError):
     """The store's content contradicts itself; starting on it would lose or double events."""
+
+
+def sole_error(error: BaseException) -> BaseException:
+    """The one error inside groups of one; the argument itself when it is no group or holds several."""
+    inner = error
+    while isinstance(inner, BaseExceptionGroup):
+        if len(inner.exceptions) != 1:
+            return error
+        inner = inner.exceptions[0]
+    return inner

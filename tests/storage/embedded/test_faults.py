@@ -97,7 +97,7 @@ async def test_a_commit_that_fails_after_the_disk_took_it_is_found_when_reading_
 async def test_it_heals_by_itself_and_wakes_readers(
     folder: Path, failing: type[FailingConnection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("optimizer.storage.embedded.store.PROBE_S", 0.01)
+    monkeypatch.setattr("optimizer.storage.grouping.PROBE_S", 0.01)
     async with open_embedded(folder) as store:
         failing.fail_after = "COMMIT"
         with refused("disk"):

@@ -8,9 +8,10 @@ import pytest
 
 from optimizer.model import StoreCorrupt
 from optimizer.storage import Record, open_embedded
+from optimizer.storage.dedup import fingerprint
 from optimizer.storage.embedded import fingerprints
 from optimizer.storage.embedded.bloom import PRINT, build_filter, filter_bits, maybe_known
-from optimizer.storage.embedded.fingerprints import fingerprint, load_fingerprints
+from optimizer.storage.embedded.fingerprints import load_fingerprints
 from optimizer.storage.embedded.mapping import Mapping
 
 
@@ -76,6 +77,7 @@ async def test_a_damaged_bucket_refuses_the_append_that_needs_it(folder: Path, m
     batch = [Record(kind="k", key="a", payload=b"", dedup=b"%d" % i) for i in range(10)]
     async with open_embedded(folder) as store:
         await store.append(batch)
+        await store.append([Record(kind="k", key="a", payload=b"")])  # the next write moves full sets into a run
     mapping = Mapping(folder / "store.sqlite3", writable=True)
     rows = list(mapping.rows((b"H", b"I")))
     mapping.write([(key, value[:-1] + bytes([value[-1] ^ 1])) for key, value in rows])
@@ -83,4 +85,4 @@ async def test_a_damaged_bucket_refuses_the_append_that_needs_it(folder: Path, m
     async with open_embedded(folder) as store:
         with pytest.raises(StoreCorrupt, match="damaged"):
             await store.append(batch)
-        assert await store.end() == 10
+        assert await store.end() == 11

@@ -10,9 +10,9 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from optimizer.storage import Appended, Record, Store, open_embedded
-from optimizer.storage.embedded import intake as intake_module
-from optimizer.storage.embedded.intake import Append, Intake
+from optimizer.storage import intake as intake_module
 from optimizer.storage.embedded.writer import Writer
+from optimizer.storage.intake import Append, Intake
 
 
 def job(size: int = 1) -> Append:

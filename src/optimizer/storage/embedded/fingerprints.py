@@ -4,18 +4,16 @@ One index row for each event would be the simple way. But keys are random, so a 
 many index pages (4 KiB for each event, twice with the checkpoint). Instead new fingerprints lie in a set in memory and
 in one row for each commit; 131,072 of them become a run, hashed into buckets and never changed again; eight runs become
 one large run. A look-up asks each run's filter, which is in memory, and reads a bucket when the filter says "perhaps".
-
-A fingerprint is 128 bits of BLAKE2b: two of 10^12 different keys are equal with probability 10^-15.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 
 import msgspec
 import numpy as np
 
 from optimizer.model import StoreCorrupt
+from optimizer.storage.dedup import PRINT_BYTES
 from optimizer.storage.embedded import keys
 from optimizer.storage.embedded.bloom import PRINT, Bits, Prints, build_filter, filter_bits, maybe_known
 from optimizer.storage.embedded.frames import seal, unseal
@@ -27,7 +25,7 @@ RUN_KEYS = 131_072
 MERGE_RUNS = 8
 """Small runs that become a large one of a million: a pause of some 0.3 s for a million events."""
 
-_WIDTH = PRINT.itemsize
+_WIDTH = PRINT_BYTES
 _SMALL_BITS, _LARGE_BITS = 9, 12
 """Buckets of a run, as a power of two: 256 fingerprints (4 KiB, one page) in each."""
 
@@ -61,11 +59,6 @@ class Maintenance:
     puts: Iterable[Row]
     deletes: Sequence[Span]
     runs: tuple[Run, ...]
-
-
-def fingerprint(dedup: bytes) -> bytes:
-    """The 16 bytes that stand for a dedup key."""
-    return blake2b(dedup, digest_size=_WIDTH).digest()
 
 
 @dataclass(slots=True)

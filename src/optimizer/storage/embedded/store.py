@@ -1,31 +1,21 @@
 """The embedded store: one file, one writer thread inside the tree, group commit."""
 
-import math
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import trio
 
-from optimizer.model import OptimizerError, StorageUnavailable, StoreCorrupt
 from optimizer.storage.embedded.folder import hold_folder
-from optimizer.storage.embedded.intake import Append, Commit, Intake, Job
 from optimizer.storage.embedded.reader import Readers, read_cursor, read_document, read_log, scan_documents
 from optimizer.storage.embedded.writer import Writer
+from optimizer.storage.grouping import CLOSE_S, GroupWriter, Written, writing
+from optimizer.storage.intake import Answer, Append, Commit, Job
 from optimizer.storage.limits import check_changes, check_records, encode_name
 from optimizer.storage.protocols import Appended, Cursor, Delete, Document, Entry, Put, Record, StoreHealth
 
 FILE_NAME = "store.sqlite3"
-
-CLOSE_S = 5.0
-"""Seconds for the writer to finish what it was given, and again for closing the file."""
-
-PROBE_S = 1.0
-"""Seconds between attempts to write while the store cannot, so that it heals without a caller who risks data."""
-
-T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -41,34 +31,14 @@ async def open_embedded(folder: Path) -> AsyncIterator["EmbeddedStore"]:
         try:
             readers = await trio.to_thread.run_sync(Readers, path)
             try:
-                async with _running(EmbeddedStore(path, writer, readers)) as store:
+                store = EmbeddedStore(path, writer, readers)
+                async with writing(store.group_writer):
                     yield store
             finally:
                 readers.close()
         finally:
             with trio.move_on_after(CLOSE_S, shield=True):
                 await trio.to_thread.run_sync(writer.close)
-
-
-@asynccontextmanager
-async def _running(store: "EmbeddedStore") -> AsyncIterator["EmbeddedStore"]:
-    """Run the writer's task around the body. An error of the body leaves as itself, not inside a group."""
-    failed: BaseException | None = None
-    try:
-        async with trio.open_nursery() as nursery:
-            scope = await nursery.start(store.write_jobs)
-            try:
-                yield store
-            except BaseException as e:
-                failed = e
-                raise
-            finally:
-                store.close()
-                scope.deadline = trio.current_time() + CLOSE_S
-    except BaseExceptionGroup as group:
-        if failed is not None and group.exceptions == (failed,):
-            raise failed from failed.__cause__
-        raise
 
 
 class EmbeddedStore:
@@ -78,20 +48,17 @@ class EmbeddedStore:
         self._path = path
         self._writer = writer
         self._readers = readers
-        self._intake = Intake()
+        self._limiter = trio.CapacityLimiter(1)
         self._grown = trio.Event()
         self._end = writer.end
-        self._failure: OptimizerError | None = None
-        self._commits = writer.commits
-        self._limiter = trio.CapacityLimiter(1)
+        self.group_writer = GroupWriter(self._write, self._probe)
 
     async def append(self, records: Sequence[Record]) -> Appended:
         """See `Log.append`. Concurrent calls share a commit."""
-        job = Append(records, check_records(records))
-        await self._intake.submit(job)
-        if isinstance(job.answer, Appended):
-            return job.answer
-        raise _failed(job.answer)
+        answer = await self.group_writer.call(Append(records, check_records(records)))
+        if not isinstance(answer, Appended):
+            raise TypeError(f"the writer answered an append with {answer!r}")
+        return answer
 
     async def read(self, after: int, limit: int) -> Sequence[Entry]:
         """See `Log.read`. Raises: StorageUnavailable, StoreCorrupt."""
@@ -119,11 +86,10 @@ class EmbeddedStore:
 
     async def commit(self, changes: Sequence[Put | Delete], cursor: Cursor | None = None) -> tuple[int, ...]:
         """See `Documents.commit`. Concurrent calls share a commit; a conflict fails its own call alone."""
-        job = Commit(changes, cursor, check_changes(changes, cursor))
-        await self._intake.submit(job)
-        if isinstance(job.answer, tuple):
-            return job.answer
-        raise _failed(job.answer)
+        answer = await self.group_writer.call(Commit(changes, cursor, check_changes(changes, cursor)))
+        if not isinstance(answer, tuple):
+            raise TypeError(f"the writer answered a commit with {answer!r}")
+        return answer
 
     async def cursor(self, name: str) -> int:
         """See `Documents.cursor`."""
@@ -135,63 +101,31 @@ class EmbeddedStore:
         details = {
             "file": str(self._path),
             "end": str(self._end),
-            "commits": str(self._commits),
-            "waiting": str(len(self._intake)),
+            "commits": str(self._writer.commits),
+            "waiting": str(self.group_writer.waiting),
         }
-        message = None if self._failure is None else str(self._failure)
-        return StoreHealth(mode="embedded", writable=self._failure is None, message=message, details=details)
+        failure = self.group_writer.failure
+        message = None if failure is None else str(failure)
+        return StoreHealth(mode="embedded", writable=failure is None, message=message, details=details)
 
-    async def write_jobs(self, *, task_status: trio.TaskStatus[trio.CancelScope] = trio.TASK_STATUS_IGNORED) -> None:
-        """The writer's task, started by `open_embedded`: group after group until the store is closed.
+    async def _write(self, jobs: list[Job]) -> Written:
+        before = self._writer.commits
+        answers = await trio.to_thread.run_sync(self._work, jobs, limiter=self._limiter)
+        self._follow()
+        return Written(answers, durable=self._writer.commits > before)
 
-        It outlives a cancelled body so that calls made in the body's shielded clean-up are served; the deadline comes
-        from `open_embedded` as soon as the body has left.
-        """
-        with trio.CancelScope(shield=True, deadline=math.inf) as scope:
-            task_status.started(scope)
-            while not (self._intake.closed and not len(self._intake)):
-                with trio.move_on_after(math.inf if self._failure is None else PROBE_S):
-                    await self._intake.wait()
-                jobs = self._intake.take()
-                if jobs:
-                    await self._write(jobs)
-                elif self._failure is not None and not self._intake.closed:
-                    await self._attempt(self._writer.probe)
-        for job in self._intake.take():
-            job.answer = StorageUnavailable(f"the store in {self._path.parent} closed before it could write")
-            job.done.set()
+    def _work(self, jobs: list[Job]) -> Sequence[Answer]:
+        if self._writer.wants_maintenance:
+            self._writer.maintain()
+        return self._writer.write(jobs)
 
-    def close(self) -> None:
-        """No further writes; those that wait are finished."""
-        self._intake.close()
+    async def _probe(self) -> None:
+        await trio.to_thread.run_sync(self._writer.probe, limiter=self._limiter)
+        self._follow()
 
-    async def _write(self, jobs: list[Job]) -> None:
-        answers = await self._attempt(partial(self._writer.write, jobs))
-        for i, job in enumerate(jobs):
-            job.answer = self._failure if answers is None else answers[i]
-            job.done.set()
-        if answers is not None and self._writer.wants_maintenance:
-            await self._attempt(self._writer.maintain)
-
-    async def _attempt(self, work: Callable[[], T]) -> T | None:
-        """What the writer's work returns, or None when it failed; health and the end of the log follow."""
-        try:
-            result = await trio.to_thread.run_sync(work, limiter=self._limiter)
-        except (StorageUnavailable, StoreCorrupt) as e:
-            self._failure = e
-            return None
-        if self._writer.commits > self._commits:  # something was really written
-            self._commits = self._writer.commits
-            self._failure = None
+    def _follow(self) -> None:
+        """The end of the log is where the writer says; it may also have moved when a failed commit was read anew."""
         if self._writer.end > self._end:
             self._end = self._writer.end
             self._grown.set()
             self._grown = trio.Event()
-        return result
-
-
-def _failed(answer: object) -> OptimizerError:
-    """A fresh error for this caller: one failed commit answers many."""
-    if isinstance(answer, OptimizerError):
-        return type(answer)(str(answer))
-    raise TypeError(f"the writer answered {answer!r}")

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from optimizer.model import Conflict, StorageUnavailable, StoreCorrupt
+from optimizer.storage.dedup import fingerprint
 from optimizer.storage.embedded import keys
-from optimizer.storage.embedded.fingerprints import Fingerprints, encode_recent, fingerprint, load_fingerprints
+from optimizer.storage.embedded.fingerprints import Fingerprints, encode_recent, load_fingerprints
 from optimizer.storage.embedded.frames import (
     decode_document,
     decode_frame,
@@ -14,8 +15,8 @@ from optimizer.storage.embedded.frames import (
     encode_frames,
     encode_number,
 )
-from optimizer.storage.embedded.intake import Answer, Append, Commit, Job
 from optimizer.storage.embedded.mapping import Mapping, Row, Span
+from optimizer.storage.intake import Answer, Append, Commit, Job
 from optimizer.storage.limits import encode_name
 from optimizer.storage.protocols import ANY_VERSION, Appended, Delete, Put, Record
 
