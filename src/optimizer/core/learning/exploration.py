@@ -49,9 +49,12 @@ def worthwhile(problem: Problem, tables: Tables, solution: Solution, base: Array
     """Additional shares that make the bounds' margins smaller by more than they cost.
 
     A bound's margin is `CONFIDENCE` standard deviations, priced by its multiplier. Calls spent on a cell with noise s^2
-    and weight w in the bound lower its variance w^2 s^2 / n; minimising margin plus cost over a horizon as long as the
-    past gives the optimal count  n = |w| s sqrt(multiplier * CONFIDENCE * horizon / (2 sd gap))  with the gap that one
-    such call loses (Neyman allocation with costs; Cochran, Sampling Techniques, 3rd ed., section 5.5).
+    and weight w in the bound lower its variance w^2 s^2 / n (n includes what the prior is worth). Minimising margin
+    plus cost over a horizon as long as the past gives the optimal count
+
+        n = |w| s sqrt(multiplier * CONFIDENCE * horizon / (2 sd gap))
+
+    with the gap that one such call loses (Neyman allocation with costs; Cochran, Sampling Techniques, 3rd ed., 5.5).
     """
     total = lagrangian(problem, solution.multipliers)
     gap = total - total.min(axis=1, keepdims=True)
@@ -61,11 +64,9 @@ def worthwhile(problem: Problem, tables: Tables, solution: Solution, base: Array
     for bound, slack, lam in zip(problem.bounds, solution.slacks, solution.multipliers, strict=True):
         if lam <= 0.0 or slack.sd <= 0.0 or horizon <= 0.0:
             continue
-        cells = bound.gain.own
-        have = tables.quality.n if bound.constraint.metric == "quality" else tables.outcomes.n
-        noise = np.sqrt(cells * np.maximum(have, 1.0))
+        have = bound.gain.noise / np.maximum(bound.gain.own, 1e-300)
         cost = np.maximum(gap, 1e-3 * gap.max(initial=1e-300))
-        count = np.abs(slack.weights) * noise * np.sqrt(lam * CONFIDENCE * horizon / (2.0 * slack.sd * cost))
+        count = np.abs(slack.weights) * np.sqrt(bound.gain.noise * lam * CONFIDENCE * horizon / (2.0 * slack.sd * cost))
         extra = np.maximum(extra, np.where(calls > 0.0, (count - have) / np.maximum(calls, 1e-9), 0.0))
     room = np.clip(MOST - base.sum(axis=1, keepdims=True), 0.0, None)
     extra = np.clip(extra - solution.shares, 0.0, MOST)

@@ -26,21 +26,27 @@ TRIALS: Final = {"quality": 10.0, "cost_usd": 3.0, "latency_ms": 3.0, "error_rat
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """`sum(share * p * gain) >= ratio * best + least`, where `best` is the best variant's own sum (0 without ratio)."""
+    """`sum(share * p * gain) >= target`. With a `ratio`, the target is that part of what variant `best` alone would
+    have over all traffic, so it is as uncertain as `best` is."""
 
     constraint: Constraint
     gain: Estimate
-    ratio: float
-    least: float
+    target: float
+    ratio: float = 0.0
+    best: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What to minimise inside which bounds. `untried` variants (by column) lack evidence that the objective needs."""
+    """What to minimise inside which bounds. `untried` variants (by column) lack evidence that the objective needs.
+
+    `doubts` are the variances of differences between variants, of the loss first and then of each bound's gain.
+    """
 
     share: Array
     loss: Estimate
     bounds: tuple[Bound, ...]
+    doubts: tuple[Array, ...]
     untried: Mask
     baseline: int
 
@@ -90,29 +96,32 @@ def pose(service: Service, tables: Tables, metrics: Metrics) -> Problem:
     quantiles = iter(metrics.exceeded)
     for constraint in objective.constraints:
         if constraint.quantile is not None and constraint.max is not None:
-            bounds.append(Bound(constraint, next(quantiles).scaled(-1.0), 0.0, constraint.quantile - 1.0))
+            bounds.append(Bound(constraint, next(quantiles).scaled(-1.0), constraint.quantile - 1.0))
         else:
-            bounds += _linear(constraint, metrics.of(constraint.metric))
+            bounds += _linear(constraint, metrics.of(constraint.metric), tables.share)
         needed.add(constraint.metric)
     untried = np.zeros(len(service.variants), dtype=np.bool_)
     for metric in needed:
         untried |= metrics.of(metric).known < TRIALS[metric]
-    return Problem(tables.share, loss, tuple(bounds), untried, service.index(service.baseline) or 0)
+    doubts = (loss.differences(), *(bound.gain.differences() for bound in bounds))
+    return Problem(tables.share, loss, tuple(bounds), doubts, untried, service.index(service.baseline) or 0)
 
 
-def _linear(constraint: Constraint, estimate: Estimate) -> list[Bound]:
+def _linear(constraint: Constraint, estimate: Estimate, share: Array) -> list[Bound]:
     higher_is_better = constraint.metric == "quality"
     bounds: list[Bound] = []
     if constraint.min_ratio_to_best is not None:
         ratio = constraint.min_ratio_to_best
         # Of a metric that should be small, the mean may be at most the best variant's divided by the ratio.
         gain, ratio = (estimate, ratio) if higher_is_better else (estimate.scaled(-1.0), 1.0 / max(ratio, 1e-9))
-        bounds.append(Bound(constraint, gain, ratio, 0.0))
+        overall = (share[:, None] * gain.mean).sum(axis=0)
+        best = int(overall.argmax())
+        bounds.append(Bound(constraint, gain, ratio * float(overall[best]), ratio, best))
     if constraint.min is not None:
-        bounds.append(Bound(constraint, estimate, 0.0, constraint.min))
+        bounds.append(Bound(constraint, estimate, constraint.min))
     highest = constraint.max_mean if constraint.max_mean is not None else constraint.max
     if highest is not None:
-        bounds.append(Bound(constraint, estimate.scaled(-1.0), 0.0, -float(highest)))
+        bounds.append(Bound(constraint, estimate.scaled(-1.0), -float(highest)))
     return bounds
 
 
@@ -131,7 +140,7 @@ def _loss(objective: Objective, metrics: Metrics) -> tuple[Estimate, set[Metric]
 def _weighted(objective: Objective, metrics: Metrics) -> tuple[Estimate, set[Metric]]:
     """Weighted sum of badness; amounts count relative to the most expensive (slowest) variant for unseen segments."""
     mean = np.zeros_like(metrics.quality.mean)
-    own = np.zeros_like(mean)
+    own, noise = np.zeros_like(mean), np.zeros_like(mean)
     needed: set[Metric] = set()
     for name, weight in sorted(objective.weights.items()):
         metric = _WEIGHTS.get(name)
@@ -143,6 +152,6 @@ def _weighted(objective: Objective, metrics: Metrics) -> tuple[Estimate, set[Met
         factor = sign * weight / unit if unit > 0.0 else 0.0
         mean = mean + factor * estimate.mean
         own = own + (factor * estimate.sd) ** 2
+        noise = noise + factor**2 * estimate.noise
         needed.add(metric)
-    nothing = np.zeros(mean.shape[1])
-    return Estimate(mean, own, np.zeros_like(mean), np.zeros(mean.shape[0]), nothing, nothing), needed
+    return posterior.independent(mean, own, np.zeros(mean.shape[1]), noise), needed

@@ -55,8 +55,7 @@ def learn(service: Service, evidence: Mapping[tuple[str, str], Evidence]) -> Row
     base = exploration.required(problem, tables)
     solution = solve(problem, base, eligible)
     extra = exploration.worthwhile(problem, tables, solution, base)
-    if extra.any():
-        solution = solve(problem, base + extra, eligible)
+    solution = solve(problem, base + extra, eligible, solution.multipliers)
     best = lagrangian(problem, solution.multipliers)
     leader = np.where(eligible, best, np.inf).argmin(axis=1)
     used = wanted(problem, eligible, solution.multipliers) >= 0.2

@@ -30,6 +30,8 @@ _MEAN_PSEUDO = 4.0
 class Estimate:
     """One metric: `mean` and the parts of its posterior variance, (segments + 1, variants); `known` per variant.
 
+    `noise` is the variance of one more observation.
+
     The variance of a cell is `own + loading**2 * (segment + variant)`: `own` is independent between cells, `segment`
     is shared by the variants of a segment and `variant` by the segments of a variant, each as far as the cell leans
     on them (`loading`, 1 without own evidence, falling to 0).
@@ -41,6 +43,7 @@ class Estimate:
     segment: Array
     variant: Array
     known: Array
+    noise: Array
 
     @property
     def sd(self) -> Array:
@@ -58,7 +61,14 @@ class Estimate:
     def scaled(self, factor: float | Array) -> "Estimate":
         """The estimate of `factor` times the metric, the factor taken as known."""
         mean, own, loading = self.mean * factor, self.own * factor**2, self.loading * np.abs(factor)
-        return Estimate(mean, own, loading, self.segment, self.variant, self.known)
+        return Estimate(mean, own, loading, self.segment, self.variant, self.known, self.noise * factor**2)
+
+    def differences(self) -> Array:
+        """The posterior variance of the difference of any two variants: (segments + 1, variants, variants)."""
+        own = self.own + self.loading**2 * self.variant
+        apart = self.loading[:, :, None] - self.loading[:, None, :]
+        pairs: Array = own[:, :, None] + own[:, None, :] + apart**2 * self.segment[:, None, None]
+        return pairs
 
 
 def quality(sums: Sums) -> Estimate:
@@ -69,7 +79,8 @@ def quality(sums: Sums) -> Estimate:
     y = np.where(seen, sums.s / count, 0.0)
     known = n.sum(axis=0)
     overall = _middle(known, sums.s.sum(axis=0))
-    noise = _noise(sums, y, seen, overall) / count
+    single = _noise(sums, y, seen, overall)
+    noise = single / count
     mu = (sums.s.sum(axis=0) + overall) / (known + 1.0)
     ta = te = _SPREAD**2
     prior = _UNKNOWN_SD**2
@@ -88,7 +99,7 @@ def quality(sums: Sums) -> Estimate:
         effects = np.where(here, a * a + va, 0.0).sum()
         ta = float((effects + _SPREAD_CELLS * _SPREAD**2) / (here.sum() + _SPREAD_CELLS))
     mean = np.clip(mu + a[:, None] + trust * rest, 0.0, 1.0)
-    return Estimate(mean, own, 1.0 - trust, va, vm, known)
+    return Estimate(mean, own, 1.0 - trust, va, vm, known, single)
 
 
 def amount(sums: Sums) -> Estimate:
@@ -113,9 +124,8 @@ def amount(sums: Sums) -> Estimate:
     within = (sums.ss.sum(axis=0) - squares).clip(min=0.0)
     # The squared coefficient of variation inside cells, drawn towards 1 where little is known.
     spread = np.clip((known * within + squares) / np.maximum((known + 1.0) * squares, 1e-300), 0.01, 10.0)
-    own = mean**2 * spread / (n + _MEAN_PSEUDO)
-    nothing = np.zeros(n.shape[1])
-    return Estimate(mean, own, np.zeros(n.shape), np.zeros(n.shape[0]), nothing, known)
+    noise = mean**2 * spread
+    return independent(mean, noise / (n + _MEAN_PSEUDO), known, noise)
 
 
 def rate(sums: Sums) -> Estimate:
@@ -126,9 +136,13 @@ def rate(sums: Sums) -> Estimate:
     per_variant = (hits + overall) / (known + 1.0)
     total = sums.n + _RATE_PSEUDO
     mean = np.clip((sums.s + _RATE_PSEUDO * per_variant) / total, 0.0, 1.0)
-    own = mean * (1.0 - mean) / (total + 1.0)
-    nothing = np.zeros(sums.n.shape[1])
-    return Estimate(mean, own, np.zeros(sums.n.shape), np.zeros(sums.n.shape[0]), nothing, known)
+    noise = mean * (1.0 - mean)
+    return independent(mean, noise / (total + 1.0), known, noise)
+
+
+def independent(mean: Array, own: Array, known: Array, noise: Array) -> Estimate:
+    """An estimate whose cells' errors have nothing to do with each other."""
+    return Estimate(mean, own, np.zeros_like(mean), np.zeros(len(mean)), np.zeros(mean.shape[1]), known, noise)
 
 
 def stale(sums: Sums, recent: tuple[Array, Array], threshold: float = 4.5) -> Mask:

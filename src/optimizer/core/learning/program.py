@@ -1,7 +1,7 @@
 """The constrained choice: shares per segment that minimise the expected loss while every bound holds with confidence.
 
     minimise   sum_s share_s sum_v p_sv loss_sv
-    subject to sum_s share_s sum_v p_sv gain_sv >= ratio * best + least      for every bound
+    subject to sum_s share_s sum_v p_sv gain_sv >= target                    for every bound
 
 For given multipliers the program falls apart into one choice per segment (Lagrangian relaxation), so one bound is
 solved exactly by bisection of its multiplier, several by taking them in turn (the dual is concave). The choices are
@@ -9,21 +9,23 @@ softened to posterior probabilities of being the best one (Thompson, Biometrika 
 bound is asked to hold at `CONFIDENCE` standard deviations of its own posterior, a margin that evidence makes smaller.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from optimizer.core.learning.objective import Bound, Problem
-from optimizer.core.learning.posterior import Estimate
 from optimizer.core.learning.tables import Array, Mask
 
 CONFIDENCE: Final = 1.3
 """Standard deviations: the floor is kept with a posterior probability of 90 %."""
 TEMPER: Final = 0.7
-_STEPS: Final = 18
 _ROUNDS: Final = 3
+_DECADES: Final = 4.0
+_COARSE: Final = 0.2
+_FINE: Final = 0.02
+"""Relative precision of a multiplier in a first and in a repeated search; the bound holds at the value taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +52,17 @@ class Solution:
     slacks: tuple[Slack, ...]
 
 
-def solve(problem: Problem, explore: Array, eligible: Mask) -> Solution:
+def solve(problem: Problem, explore: Array, eligible: Mask, near: Array | None = None) -> Solution:
     """Shares that give every variant at least `explore` and the rest to the eligible ones as the program says.
 
-    `explore` is (segments + 1, variants) with row sums below 1. Infeasible bounds are violated as little as possible.
+    `explore` is (segments + 1, variants) with row sums below 1; `near` are multipliers of a similar problem, which
+    make the search shorter. Infeasible bounds are violated as little as possible.
     """
-    lam = np.zeros(len(problem.bounds))
-    scales = [_scale(problem, bound, eligible) for bound in problem.bounds]
+    precision = _COARSE if near is None else _FINE
+    lam = np.zeros(len(problem.bounds)) if near is None else near.copy()
     for _ in range(_ROUNDS if len(lam) > 1 else 1):
         for j in range(len(lam)):
-            lam[j] = 0.0
-            lam[j] = _bisect(problem, explore, eligible, lam, j, scales[j])
+            lam[j] = _multiplier(problem, explore, eligible, lam, j, precision)
     shares = mixed(problem, explore, eligible, lam)
     return Solution(shares, lam, tuple(slack(problem, bound, shares) for bound in problem.bounds))
 
@@ -86,11 +88,11 @@ def wanted(problem: Problem, eligible: Mask, lam: Array) -> Array:
     lines = np.arange(len(total))
     leader = total.argmin(axis=1)
     gap = total - total[lines, leader][:, None]
-    variance: Array = _against(problem.loss, lines, leader)
-    for j, bound in enumerate(problem.bounds):
-        if lam[j] > 0.0:
-            variance = variance + lam[j] ** 2 * _against(bound.gain, lines, leader)
-    beats: Array = _normal_tail(gap / (TEMPER * np.sqrt(variance) + 1e-300))
+    variance = problem.doubts[0][lines, leader]
+    for doubt, multiplier in zip(problem.doubts[1:], lam.tolist(), strict=True):
+        if multiplier > 0.0:
+            variance = variance + multiplier * multiplier * doubt[lines, leader]
+    beats = _normal_tail(gap / (TEMPER * np.sqrt(variance) + 1e-300))
     beats[lines, leader] = 0.0
     beats[lines, leader] = 1.0 - beats.max(axis=1)
     beats /= beats.sum(axis=1, keepdims=True)
@@ -101,46 +103,47 @@ def slack(problem: Problem, bound: Bound, shares: Array) -> Slack:
     """Where the bound stands under the shares; `weights` are the derivatives of value minus target by each cell."""
     weights = problem.share[:, None] * shares
     value = float((weights * bound.gain.mean).sum())
-    target = bound.least
     if bound.ratio > 0.0:
-        overall = (problem.share[:, None] * bound.gain.mean).sum(axis=0)
-        best = int(overall.argmax())
-        target += bound.ratio * float(overall[best])
-        weights[:, best] -= bound.ratio * problem.share
-    return Slack(value, target, float(np.sqrt(bound.gain.variance_of(weights))), weights)
+        weights[:, bound.best] -= bound.ratio * problem.share
+    return Slack(value, bound.target, math.sqrt(bound.gain.variance_of(weights)), weights)
 
 
-def _bisect(problem: Problem, explore: Array, eligible: Mask, lam: Array, j: int, scale: float) -> float:
+def _multiplier(problem: Problem, explore: Array, eligible: Mask, lam: Array, j: int, precision: float) -> float:
     """The smallest multiplier at which bound `j` holds, the others given; the largest tried when none does."""
+    bound, trial = problem.bounds[j], lam.copy()
 
-    def room(value: float) -> float:
-        trial = lam.copy()
-        trial[j] = value
-        return slack(problem, problem.bounds[j], mixed(problem, explore, eligible, trial)).room
+    def room(logarithm: float) -> float:
+        trial[j] = math.exp(logarithm)
+        return slack(problem, bound, mixed(problem, explore, eligible, trial)).room
 
-    if room(0.0) >= 0.0:
+    trial[j] = 0.0
+    if slack(problem, bound, mixed(problem, explore, eligible, trial)).room >= 0.0:
         return 0.0
-    low, high = np.log(scale * 1e-4), np.log(scale * 1e4)
-    for _ in range(_STEPS):
+    middle = math.log(_scale(problem, bound, eligible))
+    low, high = middle - _DECADES * math.log(10.0), middle + _DECADES * math.log(10.0)
+    if lam[j] > 0.0:  # a guess: close in on it from outside, by factors 2, 8, 128
+        guess = math.log(lam[j])
+        for step in (1.0, 3.0, 7.0):
+            below, above = guess - step * math.log(2.0), guess + step * math.log(2.0)
+            if below > low and room(below) < 0.0:
+                low = below
+                if above < high and room(above) >= 0.0:
+                    high = above
+                break
+            high = min(high, max(below, low))
+    while high - low > precision:
         middle = 0.5 * (low + high)
-        if room(float(np.exp(middle))) >= 0.0:
+        if room(middle) >= 0.0:
             high = middle
         else:
             low = middle
-    return float(np.exp(high))
+    return math.exp(high)
 
 
 def _scale(problem: Problem, bound: Bound, eligible: Mask) -> float:
     """The ratio of the ranges of loss and gain: a multiplier of this size makes both matter alike."""
     loss, gain = (np.ptp(table[:, eligible]) for table in (problem.loss.mean, bound.gain.mean))
     return float(max(loss, 1e-12) / max(gain, 1e-6))
-
-
-def _against(estimate: Estimate, lines: npt.NDArray[np.intp], leader: npt.NDArray[np.intp]) -> Array:
-    """The variance of each cell's difference to its line's leader."""
-    own = estimate.own + estimate.loading**2 * estimate.variant
-    apart = estimate.loading - estimate.loading[lines, leader][:, None]
-    return own + own[lines, leader][:, None] + apart**2 * estimate.segment[:, None]
 
 
 def _normal_tail(x: Array) -> Array:

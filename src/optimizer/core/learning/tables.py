@@ -5,6 +5,7 @@ The last line is a segment without evidence: what is estimated for it serves eve
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Final
 
 import numpy as np
@@ -74,10 +75,11 @@ def tabulate(service: Service, evidence: Mapping[tuple[str, str], Evidence]) -> 
     width = len(_FIELDS)
     cells = np.zeros((*shape, width + 2 * len(bounds)))
     cells[..., 0] = 1.0
+    read = attrgetter(*_FIELDS)
     for (segment, variant), known in evidence.items():
         column = columns.get(variant)
         if column is not None:
-            cells[lines[segment], column, :width] = [getattr(known, name) for name in _FIELDS]
+            cells[lines[segment], column, :width] = read(known)
             if bounds and known.bounds == bounds:
                 cells[lines[segment], column, width:] = known.known_n + known.above_n
     cells[..., 4:] = np.clip(np.nan_to_num(cells[..., 4:], posinf=LARGEST, neginf=-LARGEST), -LARGEST, LARGEST)
