@@ -18,11 +18,15 @@ MEMORY: Final = 2000.0
 TRAFFIC_MEMORY: Final = 5000.0
 """Events of the whole service after which an event counts 1/e in the traffic shares of the segments."""
 
+DELIVERED_MEMORY: Final = 1000.0
+"""Events of the whole service after which a delivered quality counts 1/e in what the service delivers now."""
+
 RECENT_DECAY: Final = 0.98
 
 _GROWTH: Final = 1.0 / (1.0 - 1.0 / MEMORY)
 _LARGEST_WEIGHT: Final = 1e9
 _TRAFFIC_DECAY: Final = 1.0 - 1.0 / TRAFFIC_MEMORY
+_DELIVERED_DECAY: Final = 1.0 - 1.0 / DELIVERED_MEMORY
 _FORMAT: Final = 1
 
 State = tuple[int | float | tuple[float, ...], ...]
@@ -35,7 +39,8 @@ class Evidence:
     `events` ever observed, `traffic` (decayed by the service's events) as of event number `tick`; for quality, cost
     (USD) and latency (ms) the weight `_n`, sum `_s` and sum of squares `_ss` of the known values; `outcomes` and
     `errors` count all events and failed ones; `known_n[j]` and `above_n[j]` the values known and above bound j;
-    `recent_*` the fast record of quality and errors.
+    `recent_*` the fast record of quality and errors; `delivered_*` number and sum of the qualities that the service
+    delivered lately through this cell (decayed by the service's events, as of `tick`).
     """
 
     __slots__ = (
@@ -44,6 +49,8 @@ class Evidence:
         "cost_n",
         "cost_s",
         "cost_ss",
+        "delivered_n",
+        "delivered_s",
         "errors",
         "events",
         "known_n",
@@ -73,6 +80,7 @@ class Evidence:
         self.quality_n = self.quality_s = self.quality_ss = 0.0
         self.cost_n = self.cost_s = self.cost_ss = 0.0
         self.latency_n = self.latency_s = self.latency_ss = 0.0
+        self.delivered_n = self.delivered_s = 0.0
         self.recent_n = self.recent_s = self.recent_outcomes = self.recent_errors = 0.0
         self.known_n = [0.0] * len(self.bounds)
         self.above_n = [0.0] * len(self.bounds)
@@ -88,8 +96,12 @@ class Evidence:
     ) -> None:
         """Count one finished call. `tick` is the number of events of the service up to and including this one."""
         self.events += 1
-        self.traffic = self.traffic * _TRAFFIC_DECAY ** (tick - self.tick) + 1.0
+        past = tick - self.tick
         self.tick = tick
+        self.traffic = self.traffic * _TRAFFIC_DECAY**past + 1.0
+        decay = _DELIVERED_DECAY**past
+        self.delivered_n *= decay
+        self.delivered_s *= decay
         weight = self.weight * _GROWTH
         if weight > _LARGEST_WEIGHT:
             self._rescale(1.0 / weight)
@@ -122,6 +134,8 @@ class Evidence:
         self.quality_ss += weight * quality * quality
         self.recent_n = self.recent_n * RECENT_DECAY + 1.0
         self.recent_s = self.recent_s * RECENT_DECAY + quality
+        self.delivered_n += 1.0
+        self.delivered_s += quality
 
     def revise(self, quality: float, before: float) -> None:
         """The judgement of an earlier call changed from `before` to `quality`; it weighs what a new one would."""

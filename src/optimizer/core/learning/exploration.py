@@ -11,11 +11,15 @@ from optimizer.core.learning.tables import Array, Mask, Tables
 TRIAL: Final = 0.3
 """Share of the traffic for all variants on trial together; each gets at most `TRIAL_EACH`."""
 TRIAL_EACH: Final = 0.06
-FLOOR: Final = 0.002
-"""What every variant gets for ever in every segment, so that one that became better is found."""
-FLOOR_START: Final = 0.02
-FLOOR_HALF: Final = 20.0
-MOST: Final = 0.15
+HOPELESS: Final = 300.0
+FLOOR: Final = 0.003
+"""What every variant gets for ever in every segment, so that one that became better is found, as far as that may cost
+`BUDGET` of the loss; and at least `LEAST`, so that every choice has a probability."""
+BUDGET: Final = 0.01
+LEAST: Final = 0.0001
+HORIZON: Final = 5000.0
+PERIOD: Final = 500.0
+MOST: Final = 0.3
 """The most that exploration for knowledge may take of a segment."""
 
 
@@ -27,22 +31,28 @@ def eligibility(problem: Problem) -> Mask:
     return eligible
 
 
-def required(problem: Problem, tables: Tables) -> Array:
-    """The shares that no solution can take away: the floor, larger while a cell is young, and the trials."""
+def trials(problem: Problem, tables: Tables) -> Array:
+    """The shares for variants without the evidence that the objective needs, and `LEAST` for everybody else."""
     variants = len(problem.untried)
     if variants == 1:
         return np.zeros_like(tables.events)
-    young: Array = FLOOR + (FLOOR_START - FLOOR) / (1.0 + tables.events / FLOOR_HALF)
-    trying = problem.untried.copy()
-    trying[problem.baseline] &= bool(trying.all())
-    count = int(trying.sum())
-    if count:
-        # Tried again and again and still unknown: it will not be known by more of the same.
-        hopeless = tables.events.sum(axis=0) > 300.0
-        each = np.where(trying & ~hopeless, min(TRIAL_EACH, TRIAL / count), 0.0)
-        young = np.maximum(young, each)
-    young *= np.minimum(1.0, 0.5 / young.sum(axis=1, keepdims=True))
-    return young
+    # Tried again and again and still unknown: it will not be known by more of the same.
+    trying = problem.untried & (tables.events.sum(axis=0) <= HOPELESS)
+    trying[problem.baseline] &= bool(problem.untried.all())
+    each = min(TRIAL_EACH, TRIAL / max(int(trying.sum()), 1))
+    return np.broadcast_to(np.where(trying, each, LEAST), tables.events.shape).copy()
+
+
+def floors(problem: Problem, solution: Solution) -> Array:
+    """The share of every variant in every segment that watching it is worth, `FLOOR` or what the budget allows."""
+    if len(problem.untried) == 1:
+        return np.zeros_like(solution.shares)
+    total = lagrangian(problem, solution.multipliers)
+    gap = total - total.min(axis=1, keepdims=True)
+    spent = abs(float((problem.share[:, None] * solution.shares * problem.loss.mean).sum()))
+    allowed = BUDGET * spent / len(problem.untried)
+    shares: Array = np.clip(allowed / (gap + allowed / FLOOR + 1e-300), LEAST, FLOOR)
+    return shares
 
 
 def worthwhile(problem: Problem, tables: Tables, solution: Solution, base: Array) -> Array:
@@ -50,7 +60,7 @@ def worthwhile(problem: Problem, tables: Tables, solution: Solution, base: Array
 
     A bound's margin is `CONFIDENCE` standard deviations, priced by its multiplier. Calls spent on a cell with noise s^2
     and weight w in the bound lower its variance w^2 s^2 / n (n includes what the prior is worth). Minimising margin
-    plus cost over a horizon as long as the past gives the optimal count
+    plus cost over the calls to come (as many as there were, and `HORIZON`) gives the optimal count
 
         n = |w| s sqrt(multiplier * CONFIDENCE * horizon / (2 sd gap))
 
@@ -58,11 +68,11 @@ def worthwhile(problem: Problem, tables: Tables, solution: Solution, base: Array
     """
     total = lagrangian(problem, solution.multipliers)
     gap = total - total.min(axis=1, keepdims=True)
-    horizon = float(tables.outcomes.n.sum())
-    calls = problem.share[:, None] * horizon
+    horizon = float(tables.outcomes.n.sum()) + HORIZON
+    calls = problem.share[:, None] * PERIOD
     extra = np.zeros_like(base)
     for bound, slack, lam in zip(problem.bounds, solution.slacks, solution.multipliers, strict=True):
-        if lam <= 0.0 or slack.sd <= 0.0 or horizon <= 0.0:
+        if lam <= 0.0 or slack.sd <= 0.0:
             continue
         have = bound.gain.noise / np.maximum(bound.gain.own, 1e-300)
         cost = np.maximum(gap, 1e-3 * gap.max(initial=1e-300))

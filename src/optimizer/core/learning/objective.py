@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 
 from optimizer.core.learning import posterior
+from optimizer.core.learning.evidence import DELIVERED_MEMORY
 from optimizer.core.learning.posterior import Estimate
 from optimizer.core.learning.tables import Array, Mask, Tables
 from optimizer.model import Constraint, Objective, Service
@@ -20,31 +21,40 @@ _WEIGHTS: Final[dict[str, Metric]] = {
     "error_rate": "error_rate",
 }
 _MOST_ERRORS: Final = 0.98
+SMALLEST: Final = 1e-30
+PACE: Final = 1.0
 TRIALS: Final = {"quality": 10.0, "cost_usd": 3.0, "latency_ms": 3.0, "error_rate": 3.0}
 """Known values of a metric that a variant needs before the solution may rely on it; until then it is on trial."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """`sum(share * p * gain) >= target`. With a `ratio`, the target is that part of what variant `best` alone would
-    have over all traffic, so it is as uncertain as `best` is."""
+    """`sum(share * p * gain) >= target`, or with a `ratio`: at least that part of what each of the `rivals` (by column)
+    alone would have over all traffic, so the target is as uncertain as they are.
+
+    `debt` is how much more is wanted for a while because less than the target was delivered lately.
+    """
 
     constraint: Constraint
     gain: Estimate
-    target: float
+    target: float = 0.0
     ratio: float = 0.0
-    best: int = 0
+    rivals: tuple[int, ...] = ()
+    debt: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What to minimise inside which bounds. `untried` variants (by column) lack evidence that the objective needs.
+    """What to minimise (in multiples of `unit`) inside which bounds.
+
+    `untried` variants (by column) lack evidence that the objective needs.
 
     `doubts` are the variances of differences between variants, of the loss first and then of each bound's gain.
     """
 
     share: Array
     loss: Estimate
+    unit: float
     bounds: tuple[Bound, ...]
     doubts: tuple[Array, ...]
     untried: Mask
@@ -92,37 +102,49 @@ def pose(service: Service, tables: Tables, metrics: Metrics) -> Problem:
     """The service's objective over these posteriors."""
     objective = service.objective
     loss, needed = _loss(objective, metrics)
+    needed |= {constraint.metric for constraint in objective.constraints}
+    untried = np.zeros(len(service.variants), dtype=np.bool_)
+    for metric in needed:
+        untried |= metrics.of(metric).known < TRIALS[metric]
     bounds: list[Bound] = []
     quantiles = iter(metrics.exceeded)
     for constraint in objective.constraints:
         if constraint.quantile is not None and constraint.max is not None:
             bounds.append(Bound(constraint, next(quantiles).scaled(-1.0), constraint.quantile - 1.0))
         else:
-            bounds += _linear(constraint, metrics.of(constraint.metric), tables.share)
-        needed.add(constraint.metric)
-    untried = np.zeros(len(service.variants), dtype=np.bool_)
-    for metric in needed:
-        untried |= metrics.of(metric).known < TRIALS[metric]
+            bounds += _linear(constraint, metrics.of(constraint.metric), tables, untried)
+    # In units of the largest loss, so that the search does not depend on the currency.
+    unit = max(float(np.abs(loss.mean).max(initial=0.0)), SMALLEST)
+    loss = loss.scaled(1.0 / unit)
     doubts = (loss.differences(), *(bound.gain.differences() for bound in bounds))
-    return Problem(tables.share, loss, tuple(bounds), doubts, untried, service.index(service.baseline) or 0)
+    return Problem(tables.share, loss, unit, tuple(bounds), doubts, untried, service.index(service.baseline) or 0)
 
 
-def _linear(constraint: Constraint, estimate: Estimate, share: Array) -> list[Bound]:
+def _linear(constraint: Constraint, estimate: Estimate, tables: Tables, untried: Mask) -> list[Bound]:
     higher_is_better = constraint.metric == "quality"
     bounds: list[Bound] = []
     if constraint.min_ratio_to_best is not None:
         ratio = constraint.min_ratio_to_best
         # Of a metric that should be small, the mean may be at most the best variant's divided by the ratio.
         gain, ratio = (estimate, ratio) if higher_is_better else (estimate.scaled(-1.0), 1.0 / max(ratio, 1e-9))
-        overall = (share[:, None] * gain.mean).sum(axis=0)
-        best = int(overall.argmax())
-        bounds.append(Bound(constraint, gain, ratio * float(overall[best]), ratio, best))
+        overall = ratio * (tables.share[:, None] * gain.mean).sum(axis=0)
+        tried = [i for i, unknown in enumerate(untried.tolist()) if not unknown]
+        if tried:
+            debt = _debt(float(overall[tried].max()), tables) if higher_is_better else 0.0
+            bounds.append(Bound(constraint, gain, ratio=ratio, rivals=tuple(tried), debt=debt))
     if constraint.min is not None:
-        bounds.append(Bound(constraint, estimate, constraint.min))
+        debt = _debt(constraint.min, tables) if higher_is_better else 0.0
+        bounds.append(Bound(constraint, estimate, constraint.min, debt=debt))
     highest = constraint.max_mean if constraint.max_mean is not None else constraint.max
     if highest is not None:
         bounds.append(Bound(constraint, estimate.scaled(-1.0), -float(highest)))
     return bounds
+
+
+def _debt(floor: float, tables: Tables) -> float:
+    """What the quality delivered lately is short of its floor: paid back by as much more over the next calls."""
+    count, mean = tables.delivered
+    return PACE * max(0.0, floor - mean) * count / (count + DELIVERED_MEMORY / 10.0)
 
 
 def _loss(objective: Objective, metrics: Metrics) -> tuple[Estimate, set[Metric]]:
@@ -149,7 +171,7 @@ def _weighted(objective: Objective, metrics: Metrics) -> tuple[Estimate, set[Met
         estimate = metrics.of(metric)
         sign = -1.0 if metric == "quality" else 1.0
         unit = 1.0 if metric in ("quality", "error_rate") else float(estimate.mean[-1].max())
-        factor = sign * weight / unit if unit > 0.0 else 0.0
+        factor = sign * weight / unit if unit > SMALLEST else 0.0
         mean = mean + factor * estimate.mean
         own = own + (factor * estimate.sd) ** 2
         noise = noise + factor**2 * estimate.noise

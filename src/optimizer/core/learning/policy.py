@@ -52,8 +52,9 @@ def learn(service: Service, evidence: Mapping[tuple[str, str], Evidence]) -> Row
         tables = tabulate(service, _refreshed(evidence, stale))
     problem = pose(service, tables, measure(tables))
     eligible = exploration.eligibility(problem)
-    base = exploration.required(problem, tables)
+    base = exploration.trials(problem, tables)
     solution = solve(problem, base, eligible)
+    base = np.maximum(base, exploration.floors(problem, solution))
     extra = exploration.worthwhile(problem, tables, solution, base)
     solution = solve(problem, base + extra, eligible, solution.multipliers)
     best = lagrangian(problem, solution.multipliers)
@@ -62,7 +63,9 @@ def learn(service: Service, evidence: Mapping[tuple[str, str], Evidence]) -> Row
     used[np.arange(len(used)), leader] = True
     rows = _rows(solution.shares, used)
     reports = tuple(
-        BoundReport(bound.constraint, slack.value, slack.target, slack.sd, slack.room >= -1e-9, float(multiplier))
+        BoundReport(
+            bound.constraint, slack.value, slack.target, slack.sd, slack.room >= -1e-9, float(multiplier) * problem.unit
+        )
         for bound, slack, multiplier in zip(problem.bounds, solution.slacks, solution.multipliers, strict=True)
     )
     return Rows(

@@ -58,6 +58,17 @@ class Estimate:
         by_variant = (leaning.sum(axis=0) ** 2 * self.variant).sum()
         return float(own + by_segment + by_variant)
 
+    def variances_against(self, weights: Array, share: Array) -> Array:
+        """For each variant, the posterior variance of `sum(weights * metric) - sum(share * metric of the variant)`."""
+        leaning = weights * self.loading
+        alone = share[:, None] * self.loading
+        own = (self.own * share[:, None] * (share[:, None] - 2.0 * weights)).sum(axis=0)
+        segments = (self.segment[:, None] * alone * (alone - 2.0 * leaning.sum(axis=1)[:, None])).sum(axis=0)
+        total = alone.sum(axis=0)
+        variants = self.variant * total * (total - 2.0 * leaning.sum(axis=0))
+        against: Array = np.maximum(self.variance_of(weights) + own + segments + variants, 0.0)
+        return against
+
     def scaled(self, factor: float | Array) -> "Estimate":
         """The estimate of `factor` times the metric, the factor taken as known."""
         mean, own, loading = self.mean * factor, self.own * factor**2, self.loading * np.abs(factor)
@@ -113,7 +124,7 @@ def amount(sums: Sums) -> Estimate:
     for _ in range(3):
         expected = (n * factor[:, None]).sum(axis=0)
         per_variant = np.where(known > 0.0, s.sum(axis=0) / np.maximum(expected, 1e-12), 0.0)
-        usual = max(float(per_variant.max(initial=0.0)), 1e-300)
+        usual = max(float(per_variant.max(initial=0.0)), 1e-30)
         pseudo = 0.1 * usual
         base = (n * per_variant).sum(axis=1)
         factor = (s.sum(axis=1) + pseudo) / (base + pseudo)

@@ -20,6 +20,7 @@ from optimizer.core.learning.tables import Array, Mask
 
 CONFIDENCE: Final = 1.3
 """Standard deviations: the floor is kept with a posterior probability of 90 %."""
+CALLS: Final = 2000.0
 TEMPER: Final = 0.7
 _ROUNDS: Final = 3
 _DECADES: Final = 4.0
@@ -30,17 +31,21 @@ _FINE: Final = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Slack:
-    """How far a bound is from being violated, under some shares: `value - target - margin >= 0` is wanted."""
+    """How far a bound is from being violated under some shares.
+
+    `sd` is the standard deviation of `value - target` and `weights` are its derivatives by each cell.
+    """
 
     value: float
     target: float
     sd: float
+    debt: float
     weights: Array
 
     @property
     def room(self) -> float:
         """What is left after the margin; negative when the bound is not kept with confidence."""
-        return self.value - self.target - CONFIDENCE * self.sd
+        return self.value - self.target - self.debt - CONFIDENCE * self.sd
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +105,21 @@ def wanted(problem: Problem, eligible: Mask, lam: Array) -> Array:
 
 
 def slack(problem: Problem, bound: Bound, shares: Array) -> Slack:
-    """Where the bound stands under the shares; `weights` are the derivatives of value minus target by each cell."""
+    """Where the bound stands under the shares, against the rival that leaves the least room."""
     weights = problem.share[:, None] * shares
-    value = float((weights * bound.gain.mean).sum())
-    if bound.ratio > 0.0:
-        weights[:, bound.best] -= bound.ratio * problem.share
-    return Slack(value, bound.target, math.sqrt(bound.gain.variance_of(weights)), weights)
+    gain = bound.gain
+    value = float((weights * gain.mean).sum())
+    luck = float((weights * gain.noise).sum()) / CALLS
+    if not bound.rivals:
+        variance = gain.variance_of(weights) + luck
+        return Slack(value, bound.target, math.sqrt(variance), bound.debt, weights)
+    variances = gain.variances_against(weights, bound.ratio * problem.share) + luck
+    targets = bound.ratio * (problem.share[:, None] * gain.mean).sum(axis=0)
+    deviations = np.sqrt(variances)
+    wanted_most = targets + CONFIDENCE * deviations
+    rival = max(bound.rivals, key=wanted_most.tolist().__getitem__)
+    weights[:, rival] -= bound.ratio * problem.share
+    return Slack(value, float(targets[rival]), float(deviations[rival]), bound.debt, weights)
 
 
 def _multiplier(problem: Problem, explore: Array, eligible: Mask, lam: Array, j: int, precision: float) -> float:

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from optimizer.core.learning.evidence import TRAFFIC_MEMORY, Evidence
+from optimizer.core.learning.evidence import DELIVERED_MEMORY, TRAFFIC_MEMORY, Evidence
 from optimizer.model import InvalidArgument, Service
 
 Array = npt.NDArray[np.float64]
@@ -23,7 +23,8 @@ LARGEST: Final = 1e30
 
 _SUMS: Final = ("quality_n", "quality_s", "quality_ss", "cost_n", "cost_s", "cost_ss")
 _MORE: Final = ("latency_n", "latency_s", "latency_ss", "recent_n", "recent_s", "recent_outcomes", "recent_errors")
-_FIELDS: Final = ("weight", "traffic", "tick", "events", "outcomes", "errors", *_SUMS, *_MORE)
+_DELIVERED: Final = ("delivered_n", "delivered_s")
+_FIELDS: Final = ("weight", "traffic", "tick", "events", "outcomes", "errors", *_SUMS, *_MORE, *_DELIVERED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,8 @@ class Sums:
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """Everything that `learn` uses. `share` (segments + 1) is each segment's part of recent traffic, 0 for the last."""
+    """Everything that `learn` uses. `share` (segments + 1) is each segment's part of recent traffic, 0 for the last;
+    `delivered` the number and the mean of the qualities that the service delivered lately."""
 
     segments: tuple[str, ...]
     share: Array
@@ -49,6 +51,7 @@ class Tables:
     exceeded: tuple[Sums, ...]
     recent_quality: tuple[Array, Array]
     recent_errors: tuple[Array, Array]
+    delivered: tuple[float, float]
 
 
 def bounds_of(service: Service) -> tuple[tuple[int, float], ...]:
@@ -95,7 +98,10 @@ def tabulate(service: Service, evidence: Mapping[tuple[str, str], Evidence]) -> 
         return Sums(known, hits, hits)
 
     ticks = field["tick"]
-    traffic = (field["traffic"] * (1.0 - 1.0 / TRAFFIC_MEMORY) ** (ticks.max(initial=0.0) - ticks)).sum(axis=1)
+    past = ticks.max(initial=0.0) - ticks
+    traffic = (field["traffic"] * (1.0 - 1.0 / TRAFFIC_MEMORY) ** past).sum(axis=1)
+    fading = (1.0 - 1.0 / DELIVERED_MEMORY) ** past
+    delivered = float((field["delivered_n"] * fading).sum())
     return Tables(
         segments=segments,
         share=traffic / max(float(traffic.sum()), 1e-300),
@@ -107,4 +113,5 @@ def tabulate(service: Service, evidence: Mapping[tuple[str, str], Evidence]) -> 
         exceeded=tuple(rates(counts[j], counts[half + j]) for j in range(half)),
         recent_quality=(field["recent_n"], field["recent_s"]),
         recent_errors=(field["recent_outcomes"], field["recent_errors"]),
+        delivered=(delivered, float((field["delivered_s"] * fading).sum()) / max(delivered, 1e-300)),
     )
