@@ -21,7 +21,7 @@ from optimizer.core.learning.tables import Array, Mask
 CONFIDENCE: Final = 1.3
 """Standard deviations: the floor is kept with a posterior probability of 90 %."""
 CALLS: Final = 2000.0
-TEMPER: Final = 0.7
+TEMPER: Final = 0.5
 _ROUNDS: Final = 3
 _DECADES: Final = 4.0
 _COARSE: Final = 0.2
