@@ -13,7 +13,6 @@ import json
 import multiprocessing
 import os
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import threading
