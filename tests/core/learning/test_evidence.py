@@ -33,8 +33,8 @@ def test_restored_evidence_continues_bit_for_bit(
 def test_counts_known_values_only() -> None:
     evidence = Evidence([(2, 100.0)])
     evidence.observe(1, quality=0.5, cost=None, latency=50.0)
-    evidence.observe(2, quality=None, cost=0.25, latency=150.0, error=True)
-    evidence.observe(3)
+    evidence.observe(2, quality=None, cost=0.25, latency=150.0)
+    evidence.observe(3, latency=7.0, error=True)
     weight = evidence.weight
     assert evidence.events == 3
     assert evidence.quality_s / evidence.quality_n == 0.5

@@ -94,7 +94,10 @@ class Evidence:
         latency: float | None = None,
         error: bool = False,
     ) -> None:
-        """Count one finished call. `tick` is the number of events of the service up to and including this one."""
+        """Count one finished call. `tick` is the number of events of the service up to and including this one.
+
+        The latency of a failed call does not count: to fail fast is not to be fast.
+        """
         self.events += 1
         past = tick - self.tick
         self.tick = tick
@@ -113,6 +116,7 @@ class Evidence:
         if error:
             self.errors += weight
             self.recent_errors += 1.0
+            latency = None
         if quality is not None:
             self.score(quality)
         if cost is not None:

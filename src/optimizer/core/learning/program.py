@@ -24,8 +24,8 @@ CALLS: Final = 2000.0
 TEMPER: Final = 0.5
 _ROUNDS: Final = 3
 _DECADES: Final = 4.0
-_COARSE: Final = 0.2
-_FINE: Final = 0.02
+_COARSE: Final = 0.5
+_FINE: Final = 0.05
 """Relative precision of a multiplier in a first and in a repeated search; the bound holds at the value taken."""
 
 
@@ -65,11 +65,35 @@ def solve(problem: Problem, explore: Array, eligible: Mask, near: Array | None =
     """
     precision = _COARSE if near is None else _FINE
     lam = np.zeros(len(problem.bounds)) if near is None else near.copy()
+    below = lam.copy()
     for _ in range(_ROUNDS if len(lam) > 1 else 1):
         for j in range(len(lam)):
-            lam[j] = _multiplier(problem, explore, eligible, lam, j, precision)
+            below[j], lam[j] = _multiplier(problem, explore, eligible, lam, j, precision)
     shares = mixed(problem, explore, eligible, lam)
-    return Solution(shares, lam, tuple(slack(problem, bound, shares) for bound in problem.bounds))
+    slacks = [slack(problem, bound, shares) for bound in problem.bounds]
+    for j in range(len(lam)):
+        if below[j] < lam[j]:
+            trial = lam.copy()
+            trial[j] = below[j]
+            shares, slacks = _between(problem, shares, slacks, mixed(problem, explore, eligible, trial))
+    return Solution(shares, lam, tuple(slacks))
+
+
+def _between(problem: Problem, safe: Array, slacks: list[Slack], better: Array) -> tuple[Array, list[Slack]]:
+    """As far from the safe shares towards the better ones as the bounds allow.
+
+    At the right multiplier choices flip, and the bound may be met only by a mixture of before and after. The room left
+    is a concave function of the shares, so that linear interpolation errs to the safe side.
+    """
+    part = 1.0
+    for bound, here in zip(problem.bounds, slacks, strict=True):
+        there = slack(problem, bound, better).room
+        if there < min(0.0, here.room):
+            part = min(part, max(0.0, here.room) / (max(0.0, here.room) - there))
+    if part <= 0.0:
+        return safe, slacks
+    shares = safe + part * (better - safe)
+    return shares, [slack(problem, bound, shares) for bound in problem.bounds]
 
 
 def mixed(problem: Problem, explore: Array, eligible: Mask, lam: Array) -> Array:
@@ -122,8 +146,13 @@ def slack(problem: Problem, bound: Bound, shares: Array) -> Slack:
     return Slack(value, float(targets[rival]), float(deviations[rival]), bound.debt, weights)
 
 
-def _multiplier(problem: Problem, explore: Array, eligible: Mask, lam: Array, j: int, precision: float) -> float:
-    """The smallest multiplier at which bound `j` holds, the others given; the largest tried when none does."""
+def _multiplier(
+    problem: Problem, explore: Array, eligible: Mask, lam: Array, j: int, precision: float
+) -> tuple[float, float]:
+    """A multiplier at which bound `j` does not hold and one, little larger, at which it does, the others given.
+
+    Both are 0 when it holds anyway; the second is the largest tried when it holds nowhere.
+    """
     bound, trial = problem.bounds[j], lam.copy()
 
     def room(logarithm: float) -> float:
@@ -132,7 +161,7 @@ def _multiplier(problem: Problem, explore: Array, eligible: Mask, lam: Array, j:
 
     trial[j] = 0.0
     if slack(problem, bound, mixed(problem, explore, eligible, trial)).room >= 0.0:
-        return 0.0
+        return 0.0, 0.0
     middle = math.log(_scale(problem, bound, eligible))
     low, high = middle - _DECADES * math.log(10.0), middle + _DECADES * math.log(10.0)
     if lam[j] > 0.0:  # a guess: close in on it from outside, by factors 2, 8, 128
@@ -151,7 +180,7 @@ def _multiplier(problem: Problem, explore: Array, eligible: Mask, lam: Array, j:
             high = middle
         else:
             low = middle
-    return math.exp(high)
+    return math.exp(low), math.exp(high)
 
 
 def _scale(problem: Problem, bound: Bound, eligible: Mask) -> float:
