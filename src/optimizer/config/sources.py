@@ -6,12 +6,13 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import TYPE_CHECKING, Any
 
 from optimizer.config.fields import is_optional, section_of, types_of
 from optimizer.config.settings import Settings
+
+if TYPE_CHECKING:
+    import yaml
 
 Path_ = tuple[str, ...]
 
@@ -137,6 +138,8 @@ def _read_toml(text: str, path: Path, layer: Layer) -> None:
 
 
 def _read_yaml(text: str, path: Path, layer: Layer) -> None:
+    import yaml  # most configurations are TOML or none: starting need not pay for this
+
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         values = yaml.safe_load(text)
@@ -159,7 +162,9 @@ def _read_yaml(text: str, path: Path, layer: Layer) -> None:
         layer.origins[key_path] = origin
 
 
-def _lines(node: yaml.Node | None, path: Path_) -> Iterable[tuple[Path_, int]]:
+def _lines(node: "yaml.Node | None", path: Path_) -> Iterable[tuple[Path_, int]]:
+    import yaml
+
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             below = (*path, str(key.value))

@@ -13,7 +13,7 @@ NO_DIALECT = 99
 
 
 class Keep(IntEnum):
-    """What becomes of an attribute besides its meaning."""
+    """What becomes of an attribute besides its meaning; nothing is false."""
 
     NOTHING = 0
     USAGE = 1
@@ -23,13 +23,14 @@ class Keep(IntEnum):
 
 class Meaning(NamedTuple):
     """What one attribute name stands for: our `field` and the name's rank in it, the `dialect` that it marks (its place
-    in the list), the `context` key, and what is kept of it as it was sent."""
+    in the list), the `context` key, what is kept of it as it was sent, and whether the name is short and ASCII."""
 
     field: str | None
     rank: int
     dialect: int
     context: str | None
     keep: Keep
+    ascii: bool
 
 
 class Aliases:
@@ -52,15 +53,16 @@ class Aliases:
         self._context = tuple(table["context"]["prefixes"])
         self._content = tuple(table["content"]["prefixes"])
         self._no_content = frozenset(table["content"]["except"])
-        self._known: dict[str, Meaning] = {}
+        self.known: dict[str, Meaning] = {}
+        """Names whose meaning was worked out before; `meaning` adds to it."""
 
     def meaning(self, name: str) -> Meaning:
         """What the attribute name stands for."""
-        known = self._known.get(name)
+        known = self.known.get(name)
         if known is None:
             known = self._work_out(name)
-            if len(self._known) < KNOWN_NAMES:
-                self._known[name] = known
+            if len(self.known) < KNOWN_NAMES:
+                self.known[name] = known
         return known
 
     def _work_out(self, name: str) -> Meaning:
@@ -74,7 +76,7 @@ class Aliases:
             keep = Keep.CONTENT
         else:
             keep = Keep.OTHER
-        return Meaning(field, rank, self._dialect(name), context, keep)
+        return Meaning(field, rank, self._dialect(name), context, keep, name.isascii() and 0 < len(name) <= 256)
 
     def _dialect(self, name: str) -> int:
         for index, marks in enumerate(self._marks):

@@ -173,17 +173,23 @@ def _sort(
     tier = found.get("service_tier")
     if tier is not None:
         _put(kept, "service_tier", tier, bounds)
-    meaning_of = aliases.meaning
+    crowded = len(attributes) >= bounds.attributes
+    known, longest = aliases.known, bounds.text
     for name, value in attributes.items():
-        _, _, mark, key, keep = meaning_of(name)
-        if mark < dialect:
-            dialect = mark
-        if key is not None:
-            _put(context, key, value, bounds)
-        if keep is Keep.USAGE:
-            _put(kept, name, value, bounds)
-        elif keep is Keep.OTHER or (keep_content and keep is Keep.CONTENT):
+        meaning = known.get(name) or aliases.meaning(name)
+        keep = meaning.keep
+        if meaning.dialect < dialect:
+            dialect = meaning.dialect
+        if meaning.context is not None:
+            _put(context, meaning.context, value, bounds)
+        if not keep or (keep is Keep.CONTENT and not keep_content):
+            continue
+        if crowded and keep is not Keep.USAGE:
             others.append((name, value))
+        elif type(value) is str and meaning.ascii and len(value) <= longest and value.isascii():
+            kept[name] = value  # nearly every attribute is a short text in a plain alphabet and needs no further look
+        else:
+            _put(kept, name, value, bounds)
     for name, value in others:
         if len(kept) >= bounds.attributes:
             break
@@ -210,10 +216,6 @@ def _metadata(value: object, bounds: Bounds) -> dict[str, Scalar]:
 def _put(target: dict[str, Scalar], name: str, value: object, bounds: Bounds) -> None:
     if len(target) >= bounds.attributes or not 0 < len(name) <= MAX_KEY:
         return
-    # Nearly every value is a short ASCII text or a small number: those need no further look.
-    if type(value) is str and len(value) <= bounds.text and value.isascii():
-        kept: Scalar = value
-    else:
-        kept = plain(value, bounds.text)
+    kept = plain(value, bounds.text)
     if kept is not None:
         target[name if name.isascii() else clean(name, MAX_KEY)] = kept
