@@ -124,6 +124,20 @@ def test_a_constant_stream_never_alarms_and_its_first_change_is_noticed() -> Non
     assert any(isinstance(shift, Shift) for shift in found)
 
 
+def test_pausing_between_looks_delays_no_alarm() -> None:
+    for seed in range(60):
+        rng = random.Random(seed)
+        p, q = rng.uniform(0.05, 0.99), rng.uniform(0.05, 0.99)
+        pausing, looking = ChangeScan(8.0, 9.0), ChangeScan(8.0, 9.0)
+        for i in range(1_200):
+            value = float(rng.random() < (p if i < 600 else q))
+            looking.rest_down = looking.rest_up = 0
+            found = pausing.add(value, value, i)
+            assert found == looking.add(value, value, i)
+            if found is not None:
+                break
+
+
 @pytest.mark.parametrize("weight", [0.0, 0.6])
 def test_likeness_of_neighbours_raises_no_alarm(weight: float) -> None:
     alarms = 0

@@ -15,7 +15,7 @@ CLIP = 50.0
 
 
 class Moments(msgspec.Struct, array_like=True):
-    """Mean and variance, exact over the first `HORIZON` observations and exponentially weighted from then on."""
+    """Mean and variance, exact over the first `horizon` observations and exponentially weighted from then on."""
 
     count: int = 0
     mean: float = 0.0
@@ -28,10 +28,10 @@ class Moments(msgspec.Struct, array_like=True):
         z = (value - self.mean) / max(sqrt(self.variance), floor)
         return max(-CLIP, min(CLIP, z))
 
-    def add(self, value: float) -> None:
+    def add(self, value: float, horizon: int = HORIZON) -> None:
         """Count a value (West, "Updating mean and variance estimates", CACM 22(9), 1979)."""
         self.count += 1
-        weight = 1.0 / min(self.count, HORIZON)
+        weight = 1.0 / min(self.count, horizon)
         step = value - self.mean
         self.mean += weight * step
         self.variance = (1.0 - weight) * (self.variance + weight * step * step)

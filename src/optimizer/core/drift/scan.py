@@ -66,12 +66,14 @@ class ChangeScan(msgspec.Struct, array_like=True):
     upper: list[Vertex] = []
     lower: list[Vertex] = []
     marks: list[tuple[int, float, float, float, float]] = []
+    rest_down: int = 0
+    rest_up: int = 0
 
     def add(self, value: float, raw: float, time: int) -> Shift | None:
         """Count one value in [0, 1] (`raw` is its value in its own unit) and report a shift that it makes certain.
 
         A value on the far side of the mean cannot raise the evidence for a shift to this side, so only the hull on
-        the value's own side is looked at.
+        the value's own side is looked at; and one value can raise it only so far, so not at every value (`_rest`).
         """
         n = self.count = self.count + 1
         total = self.total = self.total + value
@@ -82,10 +84,14 @@ class ChangeScan(msgspec.Struct, array_like=True):
         found = None
         if n > self.minimum_before:
             if value * n < total:
-                if self.limit_down is not None:
-                    found = self._search(self.upper, -1, self.limit_down)
+                if self.rest_down > 0:
+                    self.rest_down -= 1
+                elif self.limit_down is not None:
+                    found, self.rest_down = self._search(self.upper, -1, self.limit_down)
+            elif self.rest_up > 0:
+                self.rest_up -= 1
             elif self.limit_up is not None:
-                found = self._search(self.lower, 1, self.limit_up)
+                found, self.rest_up = self._search(self.lower, 1, self.limit_up)
         if n >= self.minimum_before:
             vertex = (n, total, self.raw_total, time, self.squares, self.cross)
             if self.limit_down is not None:
@@ -96,13 +102,13 @@ class ChangeScan(msgspec.Struct, array_like=True):
             self._forget()
         return found
 
-    def _search(self, hull: list[Vertex], direction: int, limit: float) -> Shift | None:
-        """The best split if its evidence reaches the limit."""
+    def _search(self, hull: list[Vertex], direction: int, limit: float) -> tuple[Shift | None, int]:
+        """The best split if its evidence reaches the limit, and how many values of this side need no look."""
         n, total = self.count, self.total
         mean = total / n
         variance = self.squares / n - mean * mean
         if variance <= 1e-12:
-            return None
+            return None, 0
         low, high = (mean, 1.0 - mean) if direction < 0 else (1.0 - mean, mean)
         after_spread, before_spread = variance + low * low, variance + high * high
         p_after, p_before = variance / after_spread, variance / before_spread
@@ -118,9 +124,11 @@ class ChangeScan(msgspec.Struct, array_like=True):
             evidence += k * _divergence(p_before + d * m / k * g_before, p_before)
             if evidence > best:
                 best, place = evidence, vertex
-        if place is None or best < limit or best < limit * self._inflation(place):
-            return None
-        return self._shift(place, direction, best)
+        if best < limit:
+            return None, _rest(limit - best, p_after, n)
+        if place is None or best < limit * self._inflation(place):
+            return None, 0
+        return self._shift(place, direction, best), 0
 
     def _inflation(self, place: Vertex) -> float:
         """By how much the likeness of neighbours widens sums: (1 + r) / (1 - r), 1 unless r is beyond doubt.
@@ -163,6 +171,7 @@ class ChangeScan(msgspec.Struct, array_like=True):
         self.squares -= shift.squares_before
         self.cross -= shift.cross_before
         self.upper, self.lower, self.marks = [], [], []
+        self.rest_down = self.rest_up = 0
 
     def _forget(self) -> None:
         """Remember where the stride began; when the memory is full, drop the oldest stride from every sum."""
@@ -182,6 +191,15 @@ class ChangeScan(msgspec.Struct, array_like=True):
                 for a, b, c, t, d, e in hull
                 if a - k >= self.minimum_before
             ]
+
+
+def _rest(missing: float, p: float, n: int) -> int:
+    """How many values of one side cannot bring the evidence that is missing.
+
+    One value adds at most -log p to the likelihood of any alternative, relative to the null's. p moves with the mean,
+    so the pause is kept short against the stream.
+    """
+    return min(int(missing / max(-log(p), 1e-9)), n // 20)
 
 
 def _divergence(q: float, p: float) -> float:
