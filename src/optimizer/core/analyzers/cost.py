@@ -8,7 +8,16 @@ import msgspec
 from optimizer.core.analyzers.alerts import AlertBook
 from optimizer.core.analyzers.budget import Budget, Forecast, Spending
 from optimizer.core.analyzers.rolling import RollingBook, RollingState, View, event_time
-from optimizer.core.analyzers.values import Condition, Findings, Insight, Recommendation, Report, Severity, insight_of
+from optimizer.core.analyzers.values import (
+    MINUTE,
+    Condition,
+    Findings,
+    Insight,
+    Recommendation,
+    Report,
+    Severity,
+    insight_of,
+)
 from optimizer.model import FeedbackEvent
 
 MAX_MODELS = 500
@@ -196,9 +205,9 @@ def _check_limit(
 def _check_spike(findings: Findings, view: View, settings: CostSettings) -> None:
     usual, cost = view.rolling.usual("cost_usd.total"), view.tally.metrics.get("cost_usd")
     summary = None if cost is None else cost.summary()
-    if usual is None or summary is None or usual.mean <= 0.0 or not view.rolling.slices:
+    if usual is None or summary is None or usual.mean <= 0.0:
         return
-    rate = summary.total / len(view.rolling.slices)
+    rate = summary.total * MINUTE / view.span
     change = rate / usual.mean - 1.0
     deviations = (rate - usual.mean) / max(sqrt(usual.variance), 0.02 * usual.mean)
     if change > settings.spike and deviations > 3.0 and rate - usual.mean >= settings.minimum_delta_usd:

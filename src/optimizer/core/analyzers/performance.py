@@ -5,7 +5,7 @@ from math import sqrt
 import msgspec
 
 from optimizer.core.analyzers.alerts import AlertBook
-from optimizer.core.analyzers.rolling import WINDOW, RollingBook, RollingState, View, event_time
+from optimizer.core.analyzers.rolling import RollingBook, RollingState, View, event_time
 from optimizer.core.analyzers.values import (
     SECOND,
     Condition,
@@ -78,7 +78,7 @@ class PerformanceAnalyzer:
 
 def _numbers(view: View) -> dict[str, float]:
     rolling, tally = view.rolling, view.tally
-    numbers: dict[str, float] = {"requests": float(tally.events), "throughput_rps": tally.events * SECOND / WINDOW}
+    numbers: dict[str, float] = {"requests": float(tally.events), "throughput_rps": tally.events * SECOND / view.span}
     if rolling.throughput is not None:
         numbers["throughput_ema_rps"] = rolling.throughput
     latency = tally.metrics.get("latency_ms")
@@ -187,7 +187,7 @@ def _check_degradation(findings: Findings, view: View, settings: PerformanceSett
 
 def _check_throughput(findings: Findings, view: View, settings: PerformanceSettings) -> None:
     """Low traffic is news only where there used to be more."""
-    service, usual, rate = view.service, view.rolling.usual("requests"), view.tally.events * SECOND / WINDOW
+    service, usual, rate = view.service, view.rolling.usual("requests"), view.tally.events * SECOND / view.span
     if usual is None or rate >= settings.low_throughput:
         return
     before = usual.mean / 60.0

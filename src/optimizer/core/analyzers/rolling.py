@@ -60,6 +60,7 @@ class RollingState(msgspec.Struct, array_like=True):
     throughput: float | None = None
     closed: int = 0
     late: int = 0
+    first: int | None = None
     clock: EventClock = msgspec.field(default_factory=EventClock)
 
 
@@ -77,12 +78,13 @@ class Rolling:
         self.throughput = saved.throughput
         self.closed = saved.closed
         self.late = saved.late
+        self.first = saved.first
         self.clock = saved.clock
 
     def state(self) -> RollingState:
         """Everything, as plain values."""
         slices = {start: tally.state() for start, tally in self.slices.items()}
-        return RollingState(slices, self.baseline, self.throughput, self.closed, self.late, self.clock)
+        return RollingState(slices, self.baseline, self.throughput, self.closed, self.late, self.first, self.clock)
 
     def add(self, time: int, received: int, values: Mapping[str, float | None]) -> None:
         """Count an event; one older than the window is only counted in `late`."""
@@ -91,6 +93,7 @@ class Rolling:
         if start < self.closed:
             self.late += 1
             return
+        self.first = start if self.first is None else min(self.first, start)
         tally = self.slices.get(start)
         if tally is None:
             tally = self.slices[start] = Tally()
@@ -102,21 +105,16 @@ class Rolling:
         first = before - before % SLICE
         if first <= self.closed:
             return
-        if self.slices:
-            oldest = min(self.slices)
-            start = self.closed or oldest
-            # A long silence counts as silence, but no further back than the baseline remembers.
-            for at in range(max(start, first - BASELINE * SLICE), first, SLICE):
-                self._learn(self.slices.get(at))
-            for at in [at for at in self.slices if at < first]:
-                del self.slices[at]
-        elif self.closed:
-            for _ in range(max(self.closed, first - BASELINE * SLICE), first, SLICE):
-                self._learn(None)
+        # A long silence counts as silence, but no further back than the baseline remembers.
+        silent = range(max(self.closed, first - BASELINE * SLICE), first, SLICE)
+        over = {at for at in self.slices if at < first}
+        for at in sorted(over.union(silent)):
+            if self.first is not None and at >= self.first:
+                self._learn(self.slices.pop(at, None))
         self.closed = first
 
     def window(self, at: int) -> Tally:
-        """The events of the five minutes before the time, to the slice."""
+        """The events of the five minutes before the time, and of the rest of the slice in which those begin."""
         total = Tally()
         for start, tally in self.slices.items():
             if at - WINDOW - SLICE < start <= at:
@@ -145,10 +143,11 @@ class Rolling:
 
 
 class View(NamedTuple):
-    """One service as an analysis sees it; `at` is the service's own time."""
+    """One service as an analysis sees it: `tally` holds the events of the `span` microseconds before its time `at`."""
 
     service: str
     at: int
+    span: int
     rolling: Rolling
     tally: Tally
 
@@ -178,7 +177,10 @@ class RollingBook:
         for name, rolling in sorted(self._services.items()):
             at = rolling.clock.at(now)
             rolling.close(at - WINDOW)
-            yield View(name, at, rolling, rolling.window(at))
+            since = at - WINDOW
+            since -= since % SLICE
+            seen = since if rolling.first is None else max(since, rolling.first)
+            yield View(name, at, max(at - seen, SLICE), rolling, rolling.window(at))
 
 
 def _numbers(summary: Summary) -> tuple[tuple[str, float], ...]:
