@@ -11,6 +11,7 @@ from optimizer.nurseries import (
     HealthBoard,
     Probe,
     ServiceSpec,
+    Stage,
     State,
     Supervisor,
     Verdict,
@@ -75,6 +76,19 @@ async def test_a_crash_shows_until_the_restart(name: str, status: str, ready: bo
     tell(board, name, Happening.STARTED)
     assert (board.status(), board.ready()) == ("healthy", True)
     assert board.service(name).message is None
+
+
+async def test_not_ready_while_an_edge_is_down_although_only_degraded() -> None:
+    """Found by the simulation: requests were refused while readiness was true."""
+    board = HealthBoard([*SPECS, ServiceSpec(name="door", run=serve, stage=Stage.EDGE)])
+    for name in ("vital", "extra", "door"):
+        tell(board, name, Happening.STARTING, Happening.STARTED)
+    board.open()
+    assert board.ready()
+    tell(board, "door", Happening.CRASHED, Happening.RESTARTING)
+    assert (board.status(), board.ready()) == ("degraded", False)
+    tell(board, "door", Happening.STARTED)
+    assert board.ready()
 
 
 async def test_given_up_is_failed_until_revived() -> None:

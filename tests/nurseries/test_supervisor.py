@@ -155,6 +155,30 @@ async def test_cancellation_passes_through(autojump_clock: trio.testing.MockCloc
     assert [event.happening for event in events] == [Happening.STARTING, Happening.STARTED]
 
 
+async def test_a_crash_on_the_way_out_of_a_cancellation_is_told_and_goes_no_further(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Found by the simulation: a service that fails while it is being cancelled ended the whole process."""
+
+    async def fail_when_cancelled(*, task_status: trio.TaskStatus[None]) -> None:
+        async with trio.open_nursery() as nursery:
+            task_status.started()
+            nursery.start_soon(trio.sleep_forever)
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise Boom
+
+    events: list[ServiceEvent] = []
+    spec = ServiceSpec(name="it", run=fail_when_cancelled)
+    with trio.move_on_after(1) as scope:
+        await Supervisor(spec, observe=events.append, rng=random.Random(0)).run()
+    assert scope.cancelled_caught
+    crashes = [event.error for event in events if event.happening is Happening.CRASHED]
+    assert len(crashes) == 1
+    assert isinstance(crashes[0], ExceptionGroup)
+
+
 async def test_an_error_group_is_a_crash(autojump_clock: trio.testing.MockClock) -> None:
     runs: list[int] = []
 

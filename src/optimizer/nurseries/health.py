@@ -11,7 +11,7 @@ from typing import Literal
 import trio
 
 from optimizer.bus import Latest
-from optimizer.nurseries.policy import Criticality, Probe, ServiceSpec, Verdict
+from optimizer.nurseries.policy import Criticality, Probe, ServiceSpec, Stage, Verdict
 from optimizer.nurseries.supervisor import Happening, ServiceEvent, Supervisor
 
 Status = Literal["healthy", "degraded", "unhealthy"]
@@ -33,6 +33,7 @@ class ServiceHealth:
     """One service on the board. `healthy`: it serves, and its probe has not failed as often as the threshold."""
 
     critical: bool
+    edge: bool = False
     state: State = State.INITIALIZING
     healthy: bool = False
     consecutive_failures: int = 0
@@ -60,7 +61,9 @@ class HealthBoard:
     def declare(self, specs: Iterable[ServiceSpec]) -> None:
         """Put services on the board, in this order."""
         for spec in specs:
-            self._services[spec.name] = ServiceHealth(critical=spec.criticality is Criticality.FALL)
+            self._services[spec.name] = ServiceHealth(
+                critical=spec.criticality is Criticality.FALL, edge=spec.stage is Stage.EDGE
+            )
 
     def observe(self, event: ServiceEvent) -> None:
         """Take in what happened to a service; names that are not on the board are passed over."""
@@ -135,8 +138,9 @@ class HealthBoard:
         return "healthy"
 
     def ready(self) -> bool:
-        """Whether new work should be sent here."""
-        return self._open and not self._stopping and self.status() != "unhealthy"
+        """Whether new work should be sent here: all started, no stop requested, edges and critical services up."""
+        up = all(s.healthy for s in self._services.values() if s.critical or s.edge)
+        return self._open and not self._stopping and up
 
     def service(self, name: str) -> ServiceHealth:
         """The entry of one service; raises KeyError for a name that is not on the board."""

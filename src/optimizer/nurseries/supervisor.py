@@ -119,6 +119,13 @@ class Supervisor:
                 await self.spec.run(task_status=_Started(first, on_started))
         except Exception as exc:  # noqa: BLE001 - the boundary that contains a service's crash; it is reported above
             crash = exc
+        except BaseExceptionGroup as group:
+            # Cancelled, and something failed on the way out: it is told like every crash, and the cancellation goes on.
+            error, rest = group.split(Exception)
+            if error is None or rest is None:
+                raise
+            self._tell(Happening.CRASHED, error=error)
+            raise rest from None
         finally:
             was_serving, self.serving, self._run_scope = self.serving, False, None
             recycled, self._recycle_reason = self._recycle_reason, None

@@ -77,6 +77,10 @@ async def serve(
     except* RestartLimitExceeded as group:
         exit_code = Exit.FELL
         _say_why("the process cannot go on", group)
+    except* Exception as group:
+        # A bug of the tree itself. Everything has stopped in order by now; whoever supervises the process restarts it.
+        exit_code = Exit.FELL
+        log.exception("the server failed", exc_info=group)
     teller.stop_step(6, "exit", code=int(exit_code), meaning=exit_code.name.lower())
     return exit_code
 

@@ -68,10 +68,15 @@ class Connection(TCPServer):
             return
         async with self.send_lock:
             try:
-                with trio.fail_after(SEND_S, shield=True):
+                with trio.fail_after(SEND_S):
                     await self.stream.send_all(event.data)
             except (trio.TooSlowError, trio.BrokenResourceError, trio.ClosedResourceError):
                 await trio.aclose_forcefully(self.stream)
+            except trio.Cancelled:
+                # Half an answer may be on the wire, so the connection is of no more use. Not shielded as in hypercorn:
+                # a peer that does not read would hold the stop for as long as it likes.
+                await trio.aclose_forcefully(self.stream)
+                raise
 
 
 def lingering(app: ASGIFramework, cut: Callable[[], None]) -> ASGIFramework:
