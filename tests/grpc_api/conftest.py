@@ -1,5 +1,6 @@
 """Whole servers for the gRPC tests: the transport and the call handling, without the services of the product."""
 
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,7 +14,6 @@ from optimizer.grpc_api.interceptors.containment import Containment
 from optimizer.grpc_api.transport.connection import Connection, Peer
 from optimizer.grpc_api.transport.limits import Limits
 from optimizer.grpc_api.transport.listener import Port
-from optimizer.grpc_api.transport.tls import TlsIdentity
 from tests.grpc_api.echo import Echo
 from tests.grpc_api.peer import RawPeer
 
@@ -57,7 +57,7 @@ def make_port(
     *,
     limits: Limits | None = None,
     interceptors: Sequence[Interceptor] = (),
-    tls: TlsIdentity | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> tuple[Port, Journal]:
     """A port with containment, the given interceptors inside it, and the echo service unless others are given."""
     journal = Journal()
@@ -72,7 +72,7 @@ async def open_server(
     *,
     limits: Limits | None = None,
     interceptors: Sequence[Interceptor] = (),
-    tls: TlsIdentity | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Server]:
     """A server on a free port of the loopback interface."""
     port, journal = make_port(services, limits=limits, interceptors=interceptors, tls=tls)

@@ -37,6 +37,8 @@ class Metrics:
     config_reloads_total: Counter
     config_reload_failed: Gauge
     breaker_state: Gauge
+    grpc_connections_ended_total: Counter
+    grpc_connections_refused_total: Counter
 
     def request_done(self, operation: str, status: str, seconds: float) -> None:
         """Count an answered request. The caller keeps both labels to a known, small set."""
@@ -87,4 +89,10 @@ def make_metrics() -> Metrics:
         config_reloads_total=counter("config_reloads_total", "Configuration reloads", "result"),
         config_reload_failed=gauge("config_reload_failed", "1 after a reload was refused, until one succeeds"),
         breaker_state=gauge("breaker_state", "0 closed, 1 half-open, 2 open", "breaker"),
+        grpc_connections_ended_total=counter(
+            "grpc_connections_ended_total", "gRPC connections that ended, by why", "why", "detail"
+        ),
+        grpc_connections_refused_total=counter(
+            "grpc_connections_refused_total", "gRPC connections refused before they could serve", "why"
+        ),
     )

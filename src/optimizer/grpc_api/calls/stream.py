@@ -51,6 +51,7 @@ class Stream(Generic[Recv, Send]):
         "_reader",
         "_replies",
         "_trailed",
+        "admitted_at",
         "connection",
         "deadline",
         "failure",
@@ -59,9 +60,10 @@ class Stream(Generic[Recv, Send]):
         "requests",
         "route",
         "scope",
+        "seconds",
         "started_at",
         "user",
-    )  # fmt: skip
+    )
 
     def __init__(self, exchange: Exchange, connection: Connection, route: Route, fields: dict[str, bytes]) -> None:
         self._exchange = exchange
@@ -74,7 +76,8 @@ class Stream(Generic[Recv, Send]):
         self.connection = connection
         self.route = route
         self.scope = trio.CancelScope()
-        self.started_at = connection.read_at
+        self.started_at = self.admitted_at = connection.read_at
+        self.seconds: float | None = None  # how long it took, once it is known
         self.deadline: Deadline | None = None
         self.failure: Failure | None = None  # how the call ended; None while it runs and when it ends well
         self.gzip = False  # compress what is sent: set it before the first message

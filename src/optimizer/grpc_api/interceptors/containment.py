@@ -23,15 +23,21 @@ _BY_CAUSE = {
 class Containment:
     """Enters the call's cancel scope, turns exceptions into statuses by the contract's table and sends the trailers.
 
-    A bug is logged with its traceback and answered INTERNAL with the request's id and nothing else.
+    A bug is logged with its traceback and answered INTERNAL with the request's id and nothing else. Calls with one
+    request and one response end after `timeout_s` when their client sets no earlier deadline; it is set here and not
+    further inside because a scope's deadline is cheapest to set before the scope is entered.
     """
 
-    def __init__(self, on_bug: Callable[[Route], None] | None = None) -> None:
-        self._on_bug = on_bug
+    def __init__(self, timeout_s: Callable[[], float] | None = None) -> None:
+        self._timeout_s = timeout_s
 
     def wrap(self, route: Route, handle: Handle) -> Handle:
+        timeout_s = None if route.server_streaming or route.client_streaming else self._timeout_s
+
         async def contained(stream: Stream[Any, Any]) -> None:
             stream.listen()
+            if timeout_s is not None:
+                stream.limit(stream.started_at + timeout_s())
             failure: Failure | None = None
             with stream.scope as scope:
                 try:
@@ -40,7 +46,7 @@ class Containment:
                         stream.check_replies()
                 except Exception as error:  # noqa: BLE001  # the boundary: expected errors become statuses, bugs are logged
                     failure = judge(error) or self._report(route, stream, error)
-            if scope.cancelled_caught:
+            if scope.cancelled_caught:  # before anything is sent
                 failure = _BY_CAUSE[stream.cause]
             try:
                 stream.finish(failure)
@@ -51,8 +57,6 @@ class Containment:
 
     def _report(self, route: Route, stream: Stream[Any, Any], error: Exception) -> Failure:
         log.error("call failed", method=route.path, request_id=stream.request_id, exc_info=error)
-        if self._on_bug is not None:
-            self._on_bug(route)
         if not stream.request_id:
             return UNEXPECTED
         return Failure(UNEXPECTED.status, UNEXPECTED.message, (RequestInfo(request_id=stream.request_id),))

@@ -7,5 +7,3 @@ from optimizer.grpc_api.transport.limits import Limits as Limits
 from optimizer.grpc_api.transport.listener import Port as Port
 from optimizer.grpc_api.transport.listener import Watcher as Watcher
 from optimizer.grpc_api.transport.listener import open_listeners as open_listeners
-from optimizer.grpc_api.transport.tls import TlsFiles as TlsFiles
-from optimizer.grpc_api.transport.tls import TlsIdentity as TlsIdentity

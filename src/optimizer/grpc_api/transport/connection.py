@@ -50,7 +50,7 @@ class Peer:
 class Connection:
     """A connection as its calls, its listener and a drain see it."""
 
-    def __init__(self, peer: Peer, limits: Limits, *, age_s: float) -> None:
+    def __init__(self, peer: Peer, limits: Limits, *, age_s: float, on_fault: Callable[[BaseException], None]) -> None:
         now = trio.current_time()
         self.peer = peer
         self.limits = limits
@@ -65,6 +65,7 @@ class Connection:
         self._drained_at: float | None = None
         self._grace_s = 0.0
         self._changed = trio.Event()
+        self._on_fault = on_fault
         self._sampled = self._rapid = 0
 
     async def serve(self, stream: trio.abc.Stream, serve_call: "ServeCall") -> None:
@@ -116,6 +117,8 @@ class Connection:
         began = self._guard.read_at
         try:
             await self._serve_call(exchange, self)
+        except Exception as error:  # noqa: BLE001  # the boundary: a fault outside a call's own containment ends that call
+            self._on_fault(error)
         finally:
             del self.calls[exchange.id]
             exchange.interrupt = None

@@ -3,6 +3,7 @@
 import errno
 import ipaddress
 import random
+import ssl
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
@@ -11,7 +12,7 @@ import trio
 
 from optimizer.grpc_api.transport.connection import Connection, Ending, Peer, ServeCall
 from optimizer.grpc_api.transport.limits import Limits
-from optimizer.grpc_api.transport.tls import TlsIdentity, name_client
+from optimizer.grpc_api.transport.tls import name_client
 
 _ACCEPT_RETRY: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 _ACCEPT_PAUSE_S: Final = 0.1
@@ -51,7 +52,7 @@ class Port:
         serve_call: ServeCall,
         *,
         limits: Limits,
-        tls: TlsIdentity | None = None,
+        tls: ssl.SSLContext | None = None,
         watcher: Watcher | None = None,
         rand: Callable[[], float] = random.random,
     ) -> None:
@@ -133,7 +134,7 @@ class Port:
     ) -> "tuple[trio.abc.Stream, Peer] | None":
         if self._tls is None:
             return stream, Peer(address=address, port=port)
-        wrapped = trio.SSLStream(stream, self._tls.context, server_side=True, https_compatible=True)
+        wrapped = trio.SSLStream(stream, self._tls, server_side=True, https_compatible=True)
         try:
             with trio.fail_after(self._limits.handshake_s):
                 await wrapped.do_handshake()
@@ -148,7 +149,12 @@ class Port:
     async def serve_secured(self, stream: trio.abc.Stream, peer: Peer) -> None:
         """Serve HTTP/2 on a stream that is ready to carry it."""
         jitter = 1 + self._limits.age_jitter * (2 * self._rand() - 1)
-        connection = Connection(peer, self._limits, age_s=self._limits.age_s * jitter)
+        age_s = self._limits.age_s * jitter
+
+        def tell_fault(error: BaseException) -> None:
+            self._watcher.failed(peer.address, error)
+
+        connection = Connection(peer, self._limits, age_s=age_s, on_fault=tell_fault)
         self.connections[id(connection)] = connection
         self._watcher.opened(peer)
         try:

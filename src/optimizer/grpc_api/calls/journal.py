@@ -1,0 +1,126 @@
+"""One log line per call, at a cost that 20,000 calls a second can pay: records are collected and written in batches."""
+
+import datetime
+import re
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, Protocol
+
+import orjson
+import trio
+
+from optimizer.grpc_api.calls.failures import Failure
+from optimizer.grpc_api.calls.stream import Stream
+
+_FLUSH_S: Final = 0.2
+_BATCH: Final = 256  # lines of one write
+KEPT: Final = 10_000  # records between two flushes; more are dropped and counted
+_TRACEPARENT: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}", re.ASCII)
+_SERVER_FAULTS: Final = frozenset({"UNKNOWN", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
+
+
+class LineSink(Protocol):
+    """Where lines go; must return at once."""
+
+    def write_line(self, line: str) -> None: ...
+
+
+class Record(NamedTuple):
+    """A finished call. `seconds` is from its first byte to its status."""
+
+    at: float  # seconds since 1970
+    method: str
+    status: str
+    message: str
+    seconds: float
+    request_id: str
+    trace_id: str | None
+    user: str | None
+    peer: str
+    requests: int
+    replies: int
+
+
+class Journal:
+    """Collects records; `run` writes them. `clock` tells seconds since 1970."""
+
+    def __init__(self, sink: LineSink, clock: Callable[[], float]) -> None:
+        self._sink = sink
+        self._clock = clock
+        self._records: list[Record] = []
+        self._full = trio.Event()
+        self.dropped = 0
+
+    def record(self, stream: Stream[Any, Any], failure: Failure | None) -> None:
+        """Note a finished call."""
+        records = self._records
+        if len(records) >= KEPT:
+            self.dropped += 1
+            return
+        records.append(
+            Record(
+                self._clock(),
+                stream.route.path,
+                "OK" if failure is None else failure.status.name,
+                "" if failure is None else failure.message,
+                trio.current_time() - stream.started_at if stream.seconds is None else stream.seconds,
+                stream.request_id,
+                trace_of(stream),
+                None if stream.user is None else str(stream.user.subject),
+                stream.peer.address,
+                stream.requests,
+                stream.replies,
+            )
+        )
+        if len(records) == _BATCH:
+            self._full.set()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Write until cancelled; what is left then is written before it ends."""
+        task_status.started()
+        try:
+            while True:
+                with trio.move_on_after(_FLUSH_S):
+                    await self._full.wait()
+                self.flush()
+        finally:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what has been collected."""
+        records, self._records = self._records, []
+        self._full = trio.Event()
+        for start in range(0, len(records), _BATCH):
+            self._sink.write_line("\n".join(render(record) for record in records[start : start + _BATCH]))
+
+
+def render(record: Record) -> str:
+    """The line, JSON."""
+    at = datetime.datetime.fromtimestamp(record.at, datetime.UTC).isoformat(timespec="microseconds")
+    fields: dict[str, object] = {
+        "timestamp": at,
+        "level": "warn" if record.status in _SERVER_FAULTS else "info",
+        "event": "call",
+        "method": record.method,
+        "status": record.status,
+        "duration_ms": round(record.seconds * 1e3, 3),
+        "request_id": record.request_id,
+        "peer": record.peer,
+        "requests": record.requests,
+        "replies": record.replies,
+    }
+    if record.message:
+        fields["message"] = record.message
+    if record.user is not None:
+        fields["user"] = record.user
+    if record.trace_id is not None:
+        fields["trace_id"] = record.trace_id
+    return orjson.dumps(fields).decode()
+
+
+def trace_of(stream: Stream[Any, Any]) -> str | None:
+    """The trace id of a W3C `traceparent`; None without a valid one."""
+    parent = stream.fields.get("traceparent")
+    if parent is None:
+        return None
+    match = _TRACEPARENT.fullmatch(parent)
+    return None if match is None or match[1] == b"0" * 32 else match[1].decode()
