@@ -84,16 +84,20 @@ def _refuse(exchange: Exchange, failure: Failure) -> None:
 
 async def _answer_http(exchange: Exchange) -> None:
     """405 or 415 to what is not gRPC, after its body so that the answer is not a reset for clients that still send."""
-    status, answer = (415, _NOT_GRPC) if exchange.method == "POST" else (405, _NOT_POST)
+    status, head, body = (415, _NOT_GRPC, _SAY_GRPC) if exchange.method == "POST" else (405, _NOT_POST, _SAY_POST)
     try:
         with trio.move_on_after(_BODY_S):
             left = _BODY
             while left > 0 and (piece := await exchange.receive()):
                 left -= len(piece)
-        exchange.send_head(status, answer, end=True)
+            exchange.send_head(status, head)
+            await exchange.send_data(body, end=True)
     except StreamGone:
         return
 
 
-_NOT_GRPC: Final[Fields] = make_fields([("accept-post", "application/grpc"), ("content-length", "0")])
-_NOT_POST: Final[Fields] = make_fields([("allow", "POST"), ("content-length", "0")])
+_SAY_GRPC: Final = b"This port speaks gRPC: POST with content-type application/grpc.\n"
+_SAY_POST: Final = b"This port speaks gRPC, which uses POST only.\n"
+_PLAIN: Final = [("content-type", "text/plain"), ("x-content-type-options", "nosniff")]
+_NOT_GRPC: Final[Fields] = make_fields([*_PLAIN, ("accept-post", "application/grpc")])
+_NOT_POST: Final[Fields] = make_fields([*_PLAIN, ("allow", "POST")])

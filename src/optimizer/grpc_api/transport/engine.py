@@ -129,8 +129,10 @@ class Exchange:
         engine.pipe.answers += 1
         engine.act(self._handle, engine.send_response_head(self.id, status, fields, end))
 
-    async def send_data(self, data: bytes) -> None:
-        """Queue one piece of the body; waits for flow control and while the connection has too much unsent.
+    async def send_data(self, data: bytes, *, end: bool = False) -> None:
+        """Queue one piece of the body, the last one when `end`.
+
+        Waits for flow control, and while the connection has too much unsent.
 
         Raises:
             StreamGone: the stream was reset or the connection is lost.
@@ -139,15 +141,16 @@ class Exchange:
         pipe = engine.pipe
         if pipe.unsent >= engine.unsent_limit:
             await pipe.room()
-        size, offset = len(data), 0
+        offset = 0
         while True:
-            verdict = engine.send_data(self.id, data, offset, False)
+            verdict = engine.send_data(self.id, data, offset, end)
             engine.act(handle, verdict)
             if verdict.sent:
                 offset += verdict.sent
                 pipe.unsent += verdict.sent
                 pipe.answers += 1
-            if verdict.done or offset == size:
+            if verdict.done:
+                self.over = self.over or end
                 return
             if not verdict.sent:
                 # The engine sets the event after it changed the window, and nothing runs between these two lines.

@@ -74,12 +74,14 @@ class Port:
     async def serve(self, listeners: Sequence[trio.abc.Listener[trio.SocketStream]]) -> None:
         """Accept until `accepting` is cancelled, then return when the last connection has ended."""
         async with trio.open_nursery() as connections:
-            with self.accepting:
-                async with trio.open_nursery() as acceptors:
-                    for listener in listeners:
-                        acceptors.start_soon(self._accept, listener, connections)
-            for listener in listeners:
-                await listener.aclose()
+            try:
+                with self.accepting:
+                    async with trio.open_nursery() as acceptors:
+                        for listener in listeners:
+                            acceptors.start_soon(self._accept, listener, connections)
+            finally:
+                for listener in listeners:
+                    await trio.aclose_forcefully(listener)
 
     async def _accept(self, listener: trio.abc.Listener[trio.SocketStream], connections: trio.Nursery) -> None:
         while True:
