@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from optimizer.bus.topic import Topic
+from optimizer.core.rollout import Notify
 from optimizer.model import Alert, EntryChange, MetricSample, OptimizationChange, SystemNotice
 
 
@@ -15,11 +16,18 @@ class News:
     samples: Topic[MetricSample] = field(default_factory=lambda: Topic("samples"))
     alerts: Topic[Alert] = field(default_factory=lambda: Topic("alerts"))
     system: Topic[SystemNotice] = field(default_factory=lambda: Topic("system"))
+    rollouts: Topic[Notify] = field(default_factory=lambda: Topic("rollouts"))
 
     def topics(
         self,
     ) -> tuple[
-        Topic[EntryChange] | Topic[OptimizationChange] | Topic[MetricSample] | Topic[Alert] | Topic[SystemNotice], ...
+        Topic[EntryChange]
+        | Topic[OptimizationChange]
+        | Topic[MetricSample]
+        | Topic[Alert]
+        | Topic[SystemNotice]
+        | Topic[Notify],
+        ...,
     ]:
         """All of them, for statistics and for closing."""
-        return (self.entries, self.optimizations, self.samples, self.alerts, self.system)
+        return (self.entries, self.optimizations, self.samples, self.alerts, self.system, self.rollouts)

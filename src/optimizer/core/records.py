@@ -8,6 +8,7 @@ import hashlib
 
 import msgspec
 
+from optimizer.core.rollout import Command, RolloutSpec
 from optimizer.model import FeedbackEvent, MetricSample, Policy, Score, Service
 
 FEEDBACK = "f"
@@ -16,6 +17,7 @@ SERVICE = "v"
 POLICY = "p"
 EXPOSURES = "x"
 METRIC = "m"
+ROLLOUT = "r"
 
 
 class Exposure(msgspec.Struct, frozen=True, array_like=True):
@@ -41,7 +43,33 @@ class Declared(msgspec.Struct, frozen=True, array_like=True):
     service: Service | None
 
 
-Payload = FeedbackEvent | Score | MetricSample | Declared | Policy | Exposures
+class RolloutStarted(msgspec.Struct, frozen=True, tag="started"):
+    """A rollout was asked for. The fold refuses it when the service has one under way by then."""
+
+    rollout_id: str
+    spec: RolloutSpec
+    salt: str
+    at: int
+    actor: str
+    most: int
+
+
+class RolloutCommand(msgspec.Struct, frozen=True, tag="command"):
+    """Somebody asked something of a rollout. The fold passes over what the status does not allow by then."""
+
+    rollout_id: str
+    command: Command
+
+
+class RolloutTick(msgspec.Struct, frozen=True, tag="tick"):
+    """Time alone moves a rollout on: a stage has had its time, or the whole its timeout."""
+
+    rollout_id: str
+    now: int
+
+
+RolloutRecord = RolloutStarted | RolloutCommand | RolloutTick
+Payload = RolloutRecord | FeedbackEvent | Score | MetricSample | Declared | Policy | Exposures
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
 _feedback = msgspec.msgpack.Decoder(FeedbackEvent)
@@ -51,12 +79,15 @@ _declared = msgspec.msgpack.Decoder(Declared)
 _policy = msgspec.msgpack.Decoder(Policy)
 _exposures = msgspec.msgpack.Decoder(Exposures)
 
+_rollout = msgspec.msgpack.Decoder(RolloutRecord)
+
 decode_feedback = _feedback.decode
 decode_score = _score.decode
 decode_metric = _metric.decode
 decode_declared = _declared.decode
 decode_policy = _policy.decode
 decode_exposures = _exposures.decode
+decode_rollout = _rollout.decode
 
 
 def encode(payload: Payload) -> bytes:

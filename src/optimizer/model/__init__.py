@@ -34,6 +34,7 @@ from optimizer.model.policies import Assignment as Assignment
 from optimizer.model.policies import Policy as Policy
 from optimizer.model.policies import Reason as Reason
 from optimizer.model.policies import Row as Row
+from optimizer.model.policies import Split as Split
 from optimizer.model.services import Constraint as Constraint
 from optimizer.model.services import Listing as Listing
 from optimizer.model.services import Objective as Objective

@@ -17,11 +17,24 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
     exploit: tuple[bool, ...]
 
 
+class Split(msgspec.Struct, frozen=True, array_like=True):
+    """A rollout's part of the traffic: `share` (0..1) of the calls outside the holdout get the candidate.
+
+    `candidate` is its index among the policy's variants; who is in follows from the place of the key under `salt`.
+    """
+
+    rollout_id: str
+    candidate: int
+    share: float
+    salt: str
+
+
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """Segment to probabilities, versioned; computed from the log up to `cursor` with `seed`, so it can be recomputed.
 
     `default` serves segments that have no row. `holdout` of the traffic stays on the baseline whatever the rows say.
     `stale` are the (segment, variant) cells whose evidence is forgotten when the policy comes into force: they changed.
+    `split` is the rollout under way, which comes before the rows.
     """
 
     service: str
@@ -36,6 +49,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     holdout: float = 0.0
     mode: str = "learn"
     stale: tuple[tuple[str, str], ...] = ()
+    split: Split | None = None
 
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ import trio
 
 from optimizer.core.assignment import choose, encode, unit_of
 from optimizer.core.records import Exposure
+from optimizer.core.rollout import place_of
 from optimizer.core.segments import segment_of
 from optimizer.model import Assignment, NotFound, Policy, Scalar, Service, Unavailable
 
@@ -78,8 +79,8 @@ class Decider:
             raise Unavailable(f"service {name!r} has no policy yet", retry_after_s=0.1)
         segment = segment_of(service, context)
         nonce = self._nonce()
-        unit = unit_of(name, sticky) if sticky is not None else int.from_bytes(nonce[:7], "big") / 2**56
-        index, probability, reason = choose(policy, segment, unit)
+        unit, place = _draws(policy, name, sticky, nonce)
+        index, probability, reason = choose(policy, segment, unit, place)
         now = self._now()
         assignment_id = encode(
             self._key,
@@ -111,3 +112,10 @@ class Decider:
             self._exposures.send_nowait((name, exposure))
         except (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
             self.exposures_dropped += 1
+
+
+def _draws(policy: Policy, service: str, sticky: str | None, nonce: bytes) -> tuple[float, float]:
+    """Two independent points of [0, 1): for the policy's row and holdout, and for a rollout's split."""
+    key = nonce.hex() if sticky is None else sticky
+    salt = "" if policy.split is None else policy.split.salt
+    return unit_of(service, key), place_of(salt, key) if salt else 1.0

@@ -1,17 +1,19 @@
 """The fold's task: reads the log, keeps the state, adopts policies, writes snapshots."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
 import trio
 
-from optimizer.bus import Latest
+from optimizer.bus import Latest, News
 from optimizer.core import records
 from optimizer.core.fold import Call, Changes, State, names_of, snapshot
 from optimizer.model import Listing, Policy, StorageUnavailable
 from optimizer.processor.decider import Decider
 from optimizer.processor.planner import Planner
+from optimizer.processor.progress import Progress
 from optimizer.storage import Cursor, Delete, Put, Store
 from optimizer.storage.protocols import Entry
 
@@ -36,7 +38,8 @@ class Fold:
     planner: Planner
     decider: Decider
     listings: Latest[dict[str, Listing]]
-    progress: Latest[int]
+    progress: Progress
+    news: News
     clock: Callable[[], float]
     since_snapshot: int = 0
     snapshot_at: float = 0.0
@@ -48,7 +51,8 @@ async def open_state(store: Store) -> State:
     services = await _bodies(store, snapshot.SERVICES)
     segments = await _bodies(store, snapshot.SEGMENTS)
     orphans = await store.get(snapshot.ORPHANS)
-    return snapshot.restore(cursor, services, segments, None if orphans is None else orphans.body)
+    rollouts = [body for _, body in await _bodies(store, snapshot.ROLLOUTS)]
+    return snapshot.restore(cursor, services, segments, None if orphans is None else orphans.body, rollouts)
 
 
 async def _bodies(store: Store, prefix: str) -> list[tuple[str, bytes]]:
@@ -110,6 +114,10 @@ def apply_chunk(fold: Fold, entries: Iterable[Entry], calls: dict[str, Call]) ->
             changed.add(outcome)
     if changed:
         publish(fold, changed)
+    told, fold.state.rollouts.told = fold.state.rollouts.told, []
+    for notice in told:
+        with suppress(trio.ClosedResourceError):  # the process stops: nobody listens any more
+            fold.news.rollouts.publish_nowait(notice)
     fold.progress.set(fold.state.cursor)
 
 
@@ -158,5 +166,6 @@ async def write_snapshot(fold: Fold) -> None:
     ]
     await fold.store.commit(puts, Cursor(name=CURSOR, offset=fold.state.cursor))
     fold.state.changes = Changes()
+    fold.state.rollouts.changed.clear()
     fold.since_snapshot = 0
     fold.snapshot_at = fold.clock()

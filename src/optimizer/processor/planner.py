@@ -6,7 +6,8 @@ from collections.abc import Callable
 from optimizer.core import records
 from optimizer.core.fold import ServiceState, State
 from optimizer.core.learning import learn
-from optimizer.model import Policy, Row
+from optimizer.core.rollout import Tick, apply, waits_for_time
+from optimizer.model import Policy, Row, Split
 from optimizer.storage import Record
 
 EVENTS = 25
@@ -25,14 +26,26 @@ class Planner:
 
     def plan(self, state: State, clock: float) -> list[Record]:
         """The policy records to append now. `clock` is monotonic seconds."""
-        return [
-            self._record(service, state.cursor, clock)
-            for name, service in state.services.items()
-            if self._due(name, service, clock)
-        ]
+        found = []
+        for name, service in state.services.items():
+            split = state.rollouts.split(name, tuple(v.name for v in service.declaration.variants))
+            if self._due(name, service, split, clock):
+                found.append(self._record(service, split, state.cursor, clock))
+        return found + self._ticks(state)
 
-    def _due(self, name: str, service: ServiceState, clock: float) -> bool:
-        if service.policy is None or service.policy.cursor < service.revision:
+    def _ticks(self, state: State) -> list[Record]:
+        """A tick for every rollout that time alone moves on now."""
+        now = self._now()
+        found = []
+        for rollout in state.rollouts.active.values():
+            if waits_for_time(rollout, now) and apply(rollout, Tick(now))[1]:
+                tick = records.RolloutTick(rollout.id, now)
+                found.append(Record(kind=records.ROLLOUT, key=rollout.spec.service, payload=records.encode(tick)))
+        return found
+
+    def _due(self, name: str, service: ServiceState, split: Split | None, clock: float) -> bool:
+        policy = service.policy
+        if policy is None or policy.cursor < service.revision or policy.split != split:
             return True
         if service.declaration.mode == "fixed" or service.since_policy == 0:
             return False
@@ -40,16 +53,16 @@ class Planner:
             return False
         return service.since_policy >= EVENTS or clock - self._last.get(name, clock - QUIET_S) >= QUIET_S
 
-    def _record(self, service: ServiceState, cursor: int, clock: float) -> Record:
+    def _record(self, service: ServiceState, split: Split | None, cursor: int, clock: float) -> Record:
         before = self._stopwatch()
-        policy = compute(service, cursor, self._now())
+        policy = compute(service, split, cursor, self._now())
         name = policy.service
         self._last[name] = clock
         self._not_before[name] = clock + (self._stopwatch() - before) / SHARE
         return Record(kind=records.POLICY, key=name, payload=records.encode(policy))
 
 
-def compute(service: ServiceState, cursor: int, now: int) -> Policy:
+def compute(service: ServiceState, split: Split | None, cursor: int, now: int) -> Policy:
     """The next policy of a service: a function of its state, its version number and nothing else (`now` is a stamp)."""
     spec = service.declaration
     version = 1 if service.policy is None else service.policy.version + 1
@@ -75,7 +88,8 @@ def compute(service: ServiceState, cursor: int, now: int) -> Policy:
         baseline=baseline,
         default=default,
         rows=rows,
-        holdout=spec.holdout if spec.mode == "learn" else 0.0,
+        holdout=spec.holdout,
+        split=split,
         mode=spec.mode,
         stale=stale,
     )

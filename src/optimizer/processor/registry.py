@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 
-from optimizer.bus import Latest
 from optimizer.core import explain, records
 from optimizer.core.assignment import verify
 from optimizer.core.fold import State, report, snapshot
 from optimizer.model import NotFound, Policy, Service
 from optimizer.processor.decider import Decider
+from optimizer.processor.progress import Progress
 from optimizer.storage import Record, Store
 
 
@@ -19,7 +19,7 @@ class Registry:
         store: Store,
         state: State,
         decider: Decider,
-        progress: Latest[int],
+        progress: Progress,
         *,
         keys: tuple[bytes, ...],
         now: Callable[[], int],
@@ -37,14 +37,14 @@ class Registry:
         if current is not None and current.declaration == service:
             return service
         offset = await self._append(records.Declared(service.name, self._now(), service))
-        await self._until(lambda: self._serves(service.name, offset))
+        await self._progress.until(lambda: self._serves(service.name, offset))
         return service
 
     async def withdraw(self, name: str) -> None:
         """Forget the service; its log stays. Raises NotFound."""
         self.get(name)
         offset = await self._append(records.Declared(name, self._now(), None))
-        await self._until(lambda: self._progress.get() >= offset)
+        await self._progress.reach(offset)
 
     def get(self, name: str) -> Service:
         """The declaration. Raises NotFound."""
@@ -91,11 +91,6 @@ class Registry:
         if offset is None:
             raise AssertionError("a record without idempotency key cannot be a duplicate")
         return offset
-
-    async def _until(self, done: Callable[[], bool]) -> None:
-        seen = self._progress.version
-        while not done():
-            _, seen = await self._progress.wait_beyond(seen)
 
     def _serves(self, name: str, offset: int) -> bool:
         policy = self._decider.policy(name)

@@ -13,8 +13,11 @@ from optimizer.processor.chronicle import Chronicle, open_chronicle
 from optimizer.processor.decider import Decider
 from optimizer.processor.exposures import PENDING, ExposureLog
 from optimizer.processor.fold import Fold, open_state, run_fold, write_snapshot
+from optimizer.processor.offices import make_id
 from optimizer.processor.planner import Planner
+from optimizer.processor.progress import Progress
 from optimizer.processor.registry import Registry
+from optimizer.processor.rollouts import RolloutDesk
 from optimizer.storage import Store
 
 FINISH_S = (
@@ -30,8 +33,9 @@ class Processor:
 
     decider: Decider
     registry: Registry
-    progress: Latest[int]
+    progress: Progress
     chronicle: Chronicle
+    rollouts: RolloutDesk
 
 
 async def run(
@@ -53,17 +57,18 @@ async def run(
     send, inbox = trio.open_memory_channel[tuple[str, Exposure]](PENDING)
     decider = Decider(keys[0], now=now, nonce=nonce, exposures=send)
     state = await open_state(backend)
-    progress = Latest(state.cursor)
-    fold = Fold(backend, state, Planner(now, stopwatch), decider, listings, progress, trio.current_time)
+    progress = Progress(state.cursor)
+    fold = Fold(backend, state, Planner(now, stopwatch), decider, listings, progress, news, trio.current_time)
     chronicle = await open_chronicle(backend, news.samples)
     exposures = ExposureLog(inbox, backend)
     registry = Registry(backend, state, decider, progress, keys=keys, now=now)
+    rollouts = RolloutDesk(backend, state, progress, now=now, new_id=lambda: make_id(now(), nonce()))
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(exposures.run)
             await nursery.start(run_fold, fold)
             nursery.start_soon(chronicle.run)
-            with processor.provide(Processor(decider, registry, progress, chronicle)):
+            with processor.provide(Processor(decider, registry, progress, chronicle, rollouts)):
                 task_status.started()
                 await trio.sleep_forever()
     finally:

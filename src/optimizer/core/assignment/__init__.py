@@ -2,6 +2,7 @@
 
 from optimizer.core.assignment.choice import choose as choose
 from optimizer.core.assignment.choice import marginal as marginal
+from optimizer.core.assignment.choice import served as served
 from optimizer.core.assignment.choice import unit_of as unit_of
 from optimizer.core.assignment.identity import MAX_ID_LENGTH as MAX_ID_LENGTH
 from optimizer.core.assignment.identity import AssignmentRef as AssignmentRef

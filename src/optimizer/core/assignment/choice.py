@@ -17,28 +17,42 @@ def unit_of(salt: str, key: str) -> float:
     return (int.from_bytes(blake2b(text, digest_size=8).digest(), "big") >> 11) * 2.0**-53
 
 
-def choose(policy: Policy, segment: str, unit: float) -> tuple[int, float, Reason]:
-    """The variant's index, P(variant | segment, policy version) with the holdout included, and why it was chosen.
+def choose(policy: Policy, segment: str, unit: float, place: float = 1.0) -> tuple[int, float, Reason]:
+    """The variant's index, P(variant | segment, policy version) with everything included, and why it was chosen.
 
-    The lowest `holdout` share of the unit interval stays on the baseline; the rest is divided among the variants in
-    declaration order. A variant of probability 0 is never chosen.
+    The lowest `holdout` share of the unit interval stays on the baseline. Of the rest, a rollout's candidate gets the
+    calls whose `place` (independent of `unit`) lies below the split's share; what remains is divided among the variants
+    in declaration order. A variant of probability 0 is never chosen.
     """
-    if policy.mode == "fixed":
-        return policy.baseline, 1.0, "fixed"
     row = policy.rows.get(segment, policy.default)
     holdout = policy.holdout
     if unit < holdout:
         return policy.baseline, marginal(policy, row, policy.baseline), "holdout"
+    split = policy.split
+    if split is not None and place < split.share:
+        return split.candidate, marginal(policy, row, split.candidate), "rollout"
+    if policy.mode == "fixed":
+        return policy.baseline, marginal(policy, row, policy.baseline), "fixed"
     chosen = _place(row.probabilities, (unit - holdout) / (1.0 - holdout))
     return chosen, marginal(policy, row, chosen), "exploit" if row.exploit[chosen] else "explore"
 
 
 def marginal(policy: Policy, row: Row, variant: int) -> float:
-    """P(variant) under the row, holdout included: what an off-policy estimate has to divide by."""
+    """P(variant) under the row, holdout and rollout included: what an off-policy estimate has to divide by."""
+    chance = row.probabilities[variant]
     if policy.mode == "fixed":
-        return 1.0 if variant == policy.baseline else 0.0
-    share = (1.0 - policy.holdout) * row.probabilities[variant]
-    return min(1.0, share + policy.holdout) if variant == policy.baseline else share
+        chance = 1.0 if variant == policy.baseline else 0.0
+    split = policy.split
+    if split is not None:
+        chance = (1.0 - split.share) * chance + (split.share if variant == split.candidate else 0.0)
+    chance *= 1.0 - policy.holdout
+    return min(1.0, chance + policy.holdout) if variant == policy.baseline else chance
+
+
+def served(policy: Policy, segment: str) -> tuple[float, ...]:
+    """P(variant) of every variant in a segment, in declaration order."""
+    row = policy.rows.get(segment, policy.default)
+    return tuple(marginal(policy, row, i) for i in range(len(policy.variants)))
 
 
 def _place(probabilities: tuple[float, ...], unit: float) -> int:

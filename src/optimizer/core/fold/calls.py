@@ -11,14 +11,23 @@ from optimizer.model import FeedbackEvent, Score
 ORPHANS = 10_000  # one score is about 200 bytes: at most 2 MB held for calls that never come
 
 
+class Arm(msgspec.Struct, frozen=True, array_like=True):
+    """Which side of a rollout a call was on, and the candidate's share when that was drawn."""
+
+    rollout_id: str
+    candidate: bool
+    share: float
+
+
 class Call(msgspec.Struct, frozen=True, array_like=True):
-    """Where a call was counted and the quality counted for it."""
+    """Where a call was counted and the quality counted for it; `arm` when it belongs to a rollout."""
 
     service: str
     segment: str
     variant: str
     quality: float | None
     occurred_at: int
+    arm: Arm | None = None
 
 
 def names_of(item: FeedbackEvent | Score) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 from decimal import Decimal
 
+from optimizer.core.assignment import served
 from optimizer.core.fold.cell import TOKEN_FIELDS, Cell
 from optimizer.core.fold.service import ServiceState
 from optimizer.core.sketch import QuantileSketch
@@ -93,12 +94,7 @@ def probabilities(state: ServiceState, segment: str) -> Json | None:
     policy = state.policy
     if policy is None:
         return None
-    row = policy.rows.get(segment, policy.default)
-    served = list(row.probabilities)
-    if policy.mode == "learn":
-        served = [p * (1 - policy.holdout) for p in served]
-        served[policy.baseline] += policy.holdout
-    return dict(zip(policy.variants, served, strict=True))
+    return dict(zip(policy.variants, served(policy, segment), strict=True))
 
 
 def _policy(state: ServiceState) -> Json | None:

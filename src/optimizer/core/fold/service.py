@@ -1,17 +1,20 @@
 """The state of one service: its declaration, its cells, the assignments handed out, the policy in force."""
 
+from optimizer.core.fold.calls import Arm
 from optimizer.core.fold.cell import Cell
 from optimizer.core.learning import bounds_of
 from optimizer.core.segments import admit, segment_of
-from optimizer.model import FeedbackEvent, Policy, Scalar, Service
+from optimizer.model import FeedbackEvent, Policy, Scalar, Service, Split
 
+SPLITS = 64  # stage changes remembered: an assignment of an older stage counts for no arm
 UNATTRIBUTED = ""  # the variant of calls that name neither an assignment nor a variant
 
 
 class ServiceState:
     """Everything folded for one service. `revision` is the log offset of the declaration in force.
 
-    `catalog` remembers which variants each run of policy versions had: an old assignment's index keeps its name.
+    `catalog` remembers which variants each run of policy versions had: an old assignment's index keeps its name;
+    `splits` does the same for the stages of rollouts.
     """
 
     def __init__(self, declaration: Service, revision: int) -> None:
@@ -24,6 +27,7 @@ class ServiceState:
         self.since_policy = 0
         self.policy: Policy | None = None
         self.catalog: list[tuple[int, tuple[str, ...]]] = []
+        self.splits: list[tuple[int, Split | None]] = []
         self.assigned: dict[str, int] = {}
         self.scores: dict[tuple[str, str, str], tuple[int, float]] = {}
         self.last_event_at: int | None = None
@@ -45,12 +49,23 @@ class ServiceState:
                 self.cells[key].evidence.forget()
         if not self.catalog or self.catalog[-1][1] != policy.variants:
             self.catalog.append((policy.version, policy.variants))
+        if policy.split != (self.splits[-1][1] if self.splits else None):
+            self.splits = [*self.splits[-SPLITS:], (policy.version, policy.split)]
 
     def variant_of(self, version: int, index: int) -> str | None:
         """The name that `index` had under policy `version`, None if that version never was."""
         for first, variants in reversed(self.catalog):
             if version >= first:
                 return variants[index] if index < len(variants) else None
+        return None
+
+    def arm_of(self, version: int, reason: str) -> Arm | None:
+        """Which side of a rollout an assignment under policy `version` was on, None when there was no rollout."""
+        for first, split in reversed(self.splits):
+            if version >= first:
+                if split is None or reason == "holdout":
+                    return None
+                return Arm(split.rollout_id, reason == "rollout", split.share)
         return None
 
     def ever(self) -> frozenset[str]:

@@ -7,16 +7,19 @@ import msgspec
 
 from optimizer.core.fold.calls import Call, Orphans
 from optimizer.core.fold.cell import Cell
+from optimizer.core.fold.rollouts import Rollouts
 from optimizer.core.fold.service import ServiceState
 from optimizer.core.fold.state import Changes, State
 from optimizer.core.learning import Evidence
+from optimizer.core.rollout import Rollout
 from optimizer.core.sketch import QuantileSketch, SketchState
-from optimizer.model import Policy, Score, Service
+from optimizer.model import Policy, Score, Service, Split
 
 SERVICES = "fold/service/"
 SEGMENTS = "fold/segment/"
 CALLS = "fold/call/"
 POLICIES = "fold/policy/"
+ROLLOUTS = "fold/rollout/"
 ORPHANS = "fold/orphans"
 
 
@@ -51,6 +54,7 @@ class ServiceImage(msgspec.Struct, frozen=True, array_like=True):
     assigned: dict[str, int]
     scores: list[tuple[str, str, str, int, float]]
     last_event_at: int | None
+    splits: list[tuple[int, Split | None]] = []
 
 
 class OrphansImage(msgspec.Struct, frozen=True, array_like=True):
@@ -65,9 +69,11 @@ _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 _service = msgspec.msgpack.Decoder(ServiceImage)
 _segment = msgspec.msgpack.Decoder(list[CellImage])
 _orphans = msgspec.msgpack.Decoder(OrphansImage)
+_rollout = msgspec.msgpack.Decoder(Rollout)
 _call = msgspec.msgpack.Decoder(Call)
 
 decode_call = _call.decode
+decode_rollout = _rollout.decode
 
 
 def policy_key(service: str, version: int) -> str:
@@ -88,6 +94,8 @@ def documents(state: State, changes: Changes) -> Iterator[tuple[str, bytes | Non
         yield CALLS + name, _encode(call)
     for (name, version), offset in changes.policies.items():
         yield policy_key(name, version), str(offset).encode()
+    for rollout_id in sorted(state.rollouts.changed):
+        yield ROLLOUTS + rollout_id, _encode(state.rollouts.known[rollout_id])
     if changes.orphans:
         yield (
             ORPHANS,
@@ -100,6 +108,7 @@ def restore(
     services: Iterable[tuple[str, bytes]],
     segments: Iterable[tuple[str, bytes]],
     orphans: bytes | None,
+    rollouts: Iterable[bytes] = (),
 ) -> State:
     """The state as of `cursor` from the (key, body) pairs of its documents."""
     state = State()
@@ -111,6 +120,8 @@ def restore(
         for image in _segment.decode(body):
             if name in state.services:
                 state.services[name].cells[segment, image.variant] = _restore_cell(image)
+    found = [_rollout.decode(body) for body in rollouts]
+    state.rollouts = Rollouts({rollout.id: rollout for rollout in found})
     if orphans is not None:
         image_ = _orphans.decode(orphans)
         state.orphans = Orphans(dict(image_.waiting), image_.dropped)
@@ -131,6 +142,7 @@ def _service_image(s: ServiceState) -> ServiceImage:
         s.assigned,
         scores,
         s.last_event_at,
+        s.splits,
     )
 
 
@@ -144,6 +156,7 @@ def _restore_service(image: ServiceImage) -> ServiceState:
     s.assigned = image.assigned
     s.scores = {(a, b, c): (n, total) for a, b, c, n, total in image.scores}
     s.last_event_at = image.last_event_at
+    s.splits = image.splits
     return s
 
 

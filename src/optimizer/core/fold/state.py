@@ -7,10 +7,15 @@ snapshot writes only that; restoring it and applying the rest of the log gives t
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from optimizer.core import records
 from optimizer.core.assignment import AssignmentRef, parse
-from optimizer.core.fold.calls import Call, Orphans, names_of
+from optimizer.core.fold.calls import Arm, Call, Orphans, names_of
+from optimizer.core.fold.rollouts import Rollouts, outcome_of, promoted_baseline
 from optimizer.core.fold.service import UNATTRIBUTED, ServiceState
+from optimizer.core.judge import Outcome
+from optimizer.core.rollout import Command, Observed, Tick
 from optimizer.model import FeedbackEvent, InvalidArgument, Policy, Score
 
 QUALITY = "quality"
@@ -34,6 +39,7 @@ class State:
         self.services: dict[str, ServiceState] = {}
         self.orphans = Orphans()
         self.cursor = 0
+        self.rollouts = Rollouts()
         self.undeclared = 0
         self.changes = Changes()
 
@@ -44,15 +50,17 @@ class State:
         """
         self.cursor = offset
         if kind == records.FEEDBACK:
-            self._feedback(records.decode_feedback(payload))
-        elif kind == records.EXPOSURES:
+            return self._feedback(offset, records.decode_feedback(payload))
+        if kind == records.EXPOSURES:
             self._exposures(records.decode_exposures(payload))
         elif kind == records.SCORE:
-            self._score(records.decode_score(payload), calls)
+            return self._score(offset, records.decode_score(payload), calls)
         elif kind == records.POLICY:
             return self._policy(offset, records.decode_policy(payload))
         elif kind == records.SERVICE:
             return self._declared(offset, records.decode_declared(payload))
+        elif kind == records.ROLLOUT:
+            return self._rollout(offset, records.decode_rollout(payload))
         return None
 
     def _declared(self, offset: int, declared: records.Declared) -> str:
@@ -63,10 +71,40 @@ class State:
                 self.changes.segments.update((name, segment) for segment, _ in withdrawn.cells)
         elif name in self.services:
             self.services[name].declare(declared.service, offset)
+            self._cancel_orphaned(name, declared)
         else:
             self.services[name] = ServiceState(declared.service, offset)
         self.changes.services.add(name)
         return name
+
+    def _cancel_orphaned(self, name: str, declared: records.Declared) -> None:
+        """A rollout ends when its service no longer has the candidate, or another baseline."""
+        rollout, service = self.rollouts.active.get(name), declared.service
+        if rollout is None or service is None:
+            return
+        if service.index(rollout.spec.candidate) is None or service.baseline != rollout.spec.baseline:
+            reason = "the service was declared without the candidate, or with another baseline"
+            self.rollouts.step(rollout.id, Command(declared.at, "cancel", "system", reason))
+
+    def _rollout(self, offset: int, record: records.RolloutRecord) -> str | None:
+        if isinstance(record, records.RolloutStarted):
+            rollout = self.rollouts.begin(record)
+            return None if rollout is None else rollout.spec.service
+        event = record.command if isinstance(record, records.RolloutCommand) else Tick(record.now)
+        return self._step(offset, record.rollout_id, event)
+
+    def _step(self, offset: int, rollout_id: str, event: Command | Tick | Observed) -> str | None:
+        """One input of a rollout's machine; the service's name when its baseline changed with it."""
+        rollout = self.rollouts.step(rollout_id, event)
+        state = None if rollout is None else self.services.get(rollout.spec.service)
+        if rollout is None or state is None:
+            return None
+        baseline = promoted_baseline(rollout.spec, rollout.status, state.declaration.baseline)
+        if baseline == state.declaration.baseline or state.declaration.index(baseline) is None:
+            return None
+        state.declare(replace(state.declaration, baseline=baseline), offset)
+        self.changes.services.add(state.declaration.name)
+        return state.declaration.name
 
     def _policy(self, offset: int, policy: Policy) -> Policy | None:
         state = self.services.get(policy.service)
@@ -87,12 +125,12 @@ class State:
             state.assigned[ref.reason] = state.assigned.get(ref.reason, 0) + 1
         self.changes.services.add(exposures.service)
 
-    def _feedback(self, event: FeedbackEvent) -> None:
+    def _feedback(self, offset: int, event: FeedbackEvent) -> str | None:
         state = self.services.get(event.service)
         if state is None:
             self.undeclared += 1
-            return
-        segment, variant = place(state, event)
+            return None
+        segment, variant, arm = place(state, event)
         names = names_of(event)
         quality = event.quality
         early = self.orphans.take(names)
@@ -102,44 +140,59 @@ class State:
                 quality = early.value
         state.count(event, segment, variant, quality)
         if names:
-            call = Call(event.service, segment, variant, quality, event.occurred_at)
+            call = Call(event.service, segment, variant, quality, event.occurred_at, arm)
             for name in names:
                 self.changes.calls[name] = call
         self.changes.services.add(event.service)
         self.changes.segments.add((event.service, segment))
+        if arm is None or event.service not in self.rollouts.active:
+            return None
+        outcome = outcome_of(event, quality, segment, candidate=arm.candidate)
+        return self._step(offset, arm.rollout_id, Observed(event.received_at, outcome, arm.share))
 
-    def _score(self, score: Score, calls: Mapping[str, Call]) -> None:
+    def _score(self, offset: int, score: Score, calls: Mapping[str, Call]) -> str | None:
         names = names_of(score)
         found = next((c for name in names if (c := self.changes.calls.get(name) or calls.get(name)) is not None), None)
         if found is None:
             self.orphans.keep(score)
             self.changes.orphans = True
-            return
+            return None
         state = self.services.get(found.service)
         if state is None:
             self.undeclared += 1
-            return
+            return None
         state.score(score.name, found.segment, found.variant, score.value)
         if score.name == QUALITY:
             state.cell(found.segment, found.variant).judge(score.value, found.quality)
             state.since_policy += 1
-            call = Call(found.service, found.segment, found.variant, score.value, found.occurred_at)
+            call = Call(found.service, found.segment, found.variant, score.value, found.occurred_at, found.arm)
             for name in names:
                 self.changes.calls[name] = call
         self.changes.services.add(found.service)
         self.changes.segments.add((found.service, found.segment))
+        if found.arm is None or (score.name == QUALITY and found.quality is not None):
+            return None  # the judge takes the first judgement of a call: it cannot take one back
+        outcome = Outcome(
+            candidate=found.arm.candidate,
+            values={score.name: score.value},
+            at=score.received_at,
+            segment=found.segment,
+            call=False,
+        )
+        return self._step(offset, found.arm.rollout_id, Observed(score.received_at, outcome, found.arm.share))
 
 
-def place(state: ServiceState, event: FeedbackEvent) -> tuple[str, str]:
-    """The segment and variant of a call: those of its assignment, unless the event says that another variant ran."""
+def place(state: ServiceState, event: FeedbackEvent) -> tuple[str, str, Arm | None]:
+    """Segment, variant and arm of a call: those of its assignment, unless the event says that another variant ran."""
     ref: AssignmentRef | None = None
     if event.assignment_id is not None:
         try:
             ref = parse(event.assignment_id)
         except InvalidArgument:
             ref = None  # the intake refuses such ids; a log written before a format change may hold one
-    segment = state.known_segment(ref.segment) if ref is not None else state.segment(event.context)
-    variant = event.variant
-    if variant is None and ref is not None:
-        variant = state.variant_of(ref.policy_version, ref.variant)
-    return segment, UNATTRIBUTED if variant is None else variant
+    if ref is None:
+        return state.segment(event.context), event.variant or UNATTRIBUTED, None
+    assigned = state.variant_of(ref.policy_version, ref.variant)
+    variant = event.variant or assigned or UNATTRIBUTED
+    arm = state.arm_of(ref.policy_version, ref.reason) if variant == assigned else None
+    return state.known_segment(ref.segment), variant, arm

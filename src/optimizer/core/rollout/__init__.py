@@ -3,8 +3,10 @@
 from optimizer.core.rollout.explain import describe as describe
 from optimizer.core.rollout.explain import explain as explain
 from optimizer.core.rollout.explain import waiting_for as waiting_for
+from optimizer.core.rollout.machine import advance as advance
 from optimizer.core.rollout.machine import apply as apply
 from optimizer.core.rollout.machine import apply_all as apply_all
+from optimizer.core.rollout.machine import waits_for_time as waits_for_time
 from optimizer.core.rollout.plan import RolloutSpec as RolloutSpec
 from optimizer.core.rollout.plan import admit as admit
 from optimizer.core.rollout.plan import check_spec as check_spec

@@ -45,15 +45,23 @@ def apply(rollout: Rollout, event: Input) -> tuple[Rollout, tuple[Effect, ...]]:
 def apply_all(rollout: Rollout, events: Iterable[Input]) -> tuple[Rollout, tuple[Effect, ...]]:
     """The same for several inputs with one copy of the state; effects keep their order."""
     state = copy(rollout)
-    effects: list[Effect] = []
-    for event in events:
-        if isinstance(event, Command):
-            _command(state, event, effects)
-        elif state.status in ACTIVE:
-            if isinstance(event, Observed):
-                _observe(state, event)
-            _move(state, event.now, effects)
+    effects = [effect for event in events for effect in advance(state, event)]
     return state, tuple(effects)
+
+
+def advance(state: Rollout, event: Input) -> tuple[Effect, ...]:
+    """The same for one input, changing the given state: for a fold that owns it.
+
+    Raises FailedPrecondition like `apply`, before anything changed.
+    """
+    effects: list[Effect] = []
+    if isinstance(event, Command):
+        _command(state, event, effects)
+    elif state.status in ACTIVE:
+        if isinstance(event, Observed):
+            _observe(state, event)
+        _move(state, event.now, effects)
+    return tuple(effects)
 
 
 def copy(rollout: Rollout) -> Rollout:
@@ -111,6 +119,13 @@ def stage_done(state: Rollout, now: int) -> bool:
     spec = state.spec
     enough = state.stage_calls[1] >= spec.stage_min_events and not state.judge.unbalanced
     return enough and now - state.stage_at >= spec.stage_min_s * SECOND
+
+
+def waits_for_time(state: Rollout, now: int) -> bool:
+    """Whether a tick at `now` can change anything: the stage has had its time, or the timeout has come."""
+    spec = state.spec
+    late = spec.timeout_s is not None and now - state.created_at - state.paused_us >= spec.timeout_s * SECOND
+    return state.status == "running" and (late or stage_done(state, now))
 
 
 def _comparison_is_last(state: Rollout) -> bool:
