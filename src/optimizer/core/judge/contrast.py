@@ -11,7 +11,7 @@ from optimizer.core.judge.spread import Spread, add_spread, spread_changed
 from optimizer.core.judge.verdict import Verdict, word_of
 from optimizer.core.judge.wager import Wager, bet, open_wager
 
-CAP_FACTOR = 3.0  # the cap is this times the largest of the first outcomes
+CAP_FACTOR = 2.0  # the cap is this times the largest of the first outcomes
 CAP_POSITIVES = 20  # positive outcomes that teach the cap; they are not part of the test
 CAP_TRIES = 1000  # with fewer positive ones among so many outcomes, those that came must do
 

@@ -98,21 +98,22 @@ class Quantiles(msgspec.Struct, array_like=True, tag="quantiles"):
     1 kept, 2 broken, 3 better).
     """
 
+    alpha: float
     arms: list[Cells] = msgspec.field(default_factory=lambda: [Cells(), Cells()])
     answer: int = 0
 
 
-def add_quantile(state: Quantiles, guardrail: Guardrail, alpha: float, candidate: bool, value: float) -> None:
+def add_quantile(state: Quantiles, guardrail: Guardrail, candidate: bool, value: float) -> None:
     """Include one arm's value, in place; every `CHECK_EVERY` outcomes the bounds are read."""
     state.arms[candidate].add(value)
     if (state.arms[0].count + state.arms[1].count) % CHECK_EVERY == 0:
-        state.answer = _read(state, guardrail, alpha)
+        state.answer = _read(state, guardrail)
 
 
-def _read(state: Quantiles, guardrail: Guardrail, alpha: float) -> int:
+def _read(state: Quantiles, guardrail: Guardrail) -> int:
     p, allowed = guardrail.quantile or 0.5, guardrail.max_increase_ratio or 1.0
-    base_low, base_high = quantile_bounds(state.arms[0], p, alpha / 2.0)
-    low, high = quantile_bounds(state.arms[1], p, alpha / 2.0)
+    base_low, base_high = quantile_bounds(state.arms[0], p, state.alpha / 2.0)
+    low, high = quantile_bounds(state.arms[1], p, state.alpha / 2.0)
     if low > allowed * base_high:
         return 2
     if high < base_low:
@@ -120,11 +121,11 @@ def _read(state: Quantiles, guardrail: Guardrail, alpha: float) -> int:
     return 1 if high < allowed * base_low else 0
 
 
-def judge_quantiles(state: Quantiles, guardrail: Guardrail, alpha: float, *, ready: bool) -> Verdict:
+def judge_quantiles(state: Quantiles, guardrail: Guardrail, *, ready: bool) -> Verdict:
     """The verdict at the last reading, with the ratio of the quantiles as effect."""
     p = guardrail.quantile or 0.5
-    base_low, base_high = quantile_bounds(state.arms[0], p, alpha / 2.0)
-    low, high = quantile_bounds(state.arms[1], p, alpha / 2.0)
+    base_low, base_high = quantile_bounds(state.arms[0], p, state.alpha / 2.0)
+    low, high = quantile_bounds(state.arms[1], p, state.alpha / 2.0)
     base, own = quantile_of(state.arms[0], p), quantile_of(state.arms[1], p)
     word, kept = word_of(state.answer == 2, ready and state.answer in (1, 3), ready and state.answer == 3)
     return Verdict(
@@ -140,8 +141,8 @@ def judge_quantiles(state: Quantiles, guardrail: Guardrail, alpha: float, *, rea
         ),
         events=state.arms[1].count,
         baseline_events=state.arms[0].count,
-        alpha=alpha,
-        confidence=1.0 - alpha if kept is not None else 0.0,
+        alpha=state.alpha,
+        confidence=1.0 - state.alpha if kept is not None else 0.0,
         candidate=own,
         baseline=base,
         quantile=p,

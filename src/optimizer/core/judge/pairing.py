@@ -39,12 +39,12 @@ class Tally(msgspec.Struct, array_like=True):
 
     @property
     def variance(self) -> float:
-        """Variance of the scores (in 0..1) with a prior of 1/2 that fades with the square of the count."""
+        """Variance of the scores (in 0..1) with two imagined scores at 0 and two at 1, which fade as real ones come."""
         n = self.count
-        prior = 0.5 / (1.0 + n / 4.0) ** 2
-        if n < 2:
-            return prior
-        return prior + max(self.squares - self.total * self.total / n, 0.0) / n
+        weight = 4.0 / (1.0 + n / 10.0)
+        size = n + weight
+        mean = (self.total + weight / 2.0) / size
+        return (self.squares + weight / 2.0) / size - mean * mean
 
 
 class Pairing(msgspec.Struct, array_like=True):

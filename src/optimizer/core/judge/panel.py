@@ -112,9 +112,9 @@ def observe(judge: Judge, outcome: Outcome, share: float) -> None:
         if value is None:
             continue
         limit = _limit(judge.spec, judge.opened[i])
-        _add(judge.contrasts[i], guardrail, limit, judge.levels[i], outcome.candidate, value)
+        _add(judge.contrasts[i], guardrail, limit, outcome.candidate, value)
         if segment is not None:
-            _add(segment[i], guardrail, judge.spec.limit, judge.levels[i], outcome.candidate, value)
+            _add(segment[i], guardrail, judge.spec.limit, outcome.candidate, value)
 
 
 def verdicts(judge: Judge) -> tuple[Verdict, ...]:
@@ -132,9 +132,9 @@ def segment_verdicts(judge: Judge) -> tuple[Verdict, ...]:
     """The verdicts of the segments judged apart, in order of their appearance."""
     spec = judge.spec
     found = []
-    for name, states in judge.segments.items():
+    for rank, (name, states) in enumerate(judge.segments.items(), start=1):
         for state, guardrail, level in zip(states, spec.guardrails, judge.levels, strict=True):
-            verdict = _judge(state, guardrail, spec.limit, level, spec.min_events)
+            verdict = _judge(state, guardrail, spec.limit, _part(level, rank), spec.min_events)
             found.append(msgspec.structs.replace(verdict, segment=name))
     return tuple(found)
 
@@ -160,17 +160,17 @@ def _open(guardrail: Guardrail, limit: int | None, alpha: float, proof_alpha: fl
     if guardrail.max_shift is not None:
         return open_order(alpha, proof_alpha)
     if guardrail.quantile is not None and guardrail.max_increase_ratio is not None:
-        return Quantiles()
+        return Quantiles(alpha)
     return open_means(guardrail, limit, alpha, proof_alpha)
 
 
-def _add(state: Contrast, guardrail: Guardrail, limit: int | None, alpha: float, candidate: bool, value: float) -> None:
+def _add(state: Contrast, guardrail: Guardrail, limit: int | None, candidate: bool, value: float) -> None:
     if isinstance(state, Means):
         add_value(state, rule_of(guardrail, limit), candidate, value)
     elif isinstance(state, Order):
         add_ordered(state, guardrail.max_shift or 0.0, candidate, value)
     else:
-        add_quantile(state, guardrail, alpha, candidate, value)
+        add_quantile(state, guardrail, candidate, value)
 
 
 def _judge(state: Contrast, guardrail: Guardrail, limit: int | None, alpha: float, least: int) -> Verdict:
@@ -179,7 +179,7 @@ def _judge(state: Contrast, guardrail: Guardrail, limit: int | None, alpha: floa
         return judge_means(state, guardrail, limit, alpha, ready=ready)
     if isinstance(state, Order):
         return judge_order(state, guardrail, alpha, ready=ready)
-    return judge_quantiles(state, guardrail, alpha, ready=ready)
+    return judge_quantiles(state, guardrail, ready=ready)
 
 
 def _ready(state: Contrast, guardrail: Guardrail, least: int) -> bool:
@@ -211,8 +211,8 @@ def _segment(judge: Judge, name: str) -> list[Contrast] | None:
     found = judge.segments.get(name)
     if found is None and len(judge.segments) < MAX_SEGMENTS:
         spec, rank = judge.spec, len(judge.segments) + 1
-        alpha = spec.alpha / 2.0 / len(spec.guardrails) * 6.0 / (math.pi * rank) ** 2
-        found = [_open(g, spec.limit, alpha, spec.alpha) for g in spec.guardrails]
+        rails = zip(spec.guardrails, judge.levels, strict=True)
+        found = [_open(g, spec.limit, _part(level, rank), spec.alpha) for g, level in rails]
         judge.segments[name] = found
     return found
 
@@ -247,4 +247,9 @@ def _restart(judge: Judge, *, costs_only: bool) -> None:
         proof_alpha = spec.alpha / 2.0**judge.restarts
         judge.contrasts[i] = _open(guardrail, _limit(spec, judge.opened[i]), judge.levels[i], proof_alpha)
         for rank, states in enumerate(judge.segments.values(), start=1):
-            states[i] = _open(guardrail, spec.limit, judge.levels[i] * 6.0 / (math.pi * rank) ** 2, proof_alpha)
+            states[i] = _open(guardrail, spec.limit, _part(judge.levels[i], rank), proof_alpha)
+
+
+def _part(level: float, rank: int) -> float:
+    """The part of the segments' half that the rank-th segment gets (the whole's share is as large as the half)."""
+    return level * 6.0 / (math.pi * rank) ** 2

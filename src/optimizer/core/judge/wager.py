@@ -43,12 +43,12 @@ def plan_alarm(limit: float | None) -> Plan:
 
 
 def plan_proof(limit: float | None) -> Plan:
-    """The level goes to the horizon: the proof is wanted by the end, sooner only when it is clear."""
+    """Most of the level goes to the horizon, a quarter to what is clear sooner."""
     if limit is None:
         return Plan((0.5, 0.5), (4 * FIRST_HORIZON, 16 * FIRST_HORIZON))
-    if limit <= 1000:
+    if limit <= 1.5 * FIRST_HORIZON:
         return Plan((1.0,), (limit,), limit)
-    return Plan((0.7, 0.3), (limit, math.sqrt(FIRST_HORIZON * limit)), limit)
+    return Plan((0.25, 0.75), (math.sqrt(FIRST_HORIZON * limit), limit), limit)
 
 
 class Wager(msgspec.Struct, array_like=True):
