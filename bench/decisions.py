@@ -188,7 +188,9 @@ def main() -> None:
         rows += figures(family, args.trials, args.limit, np.random.default_rng([args.seed, index]))
     took = round(time.perf_counter() - began, 1)
     canaries = args.trials * 4 * len(FAMILIES)
-    note = f"{canaries:,} canaries, at most {args.limit} blocks each, level {ALPHA:.0%} for each error, seed {args.seed}."
+    note = (
+        f"{canaries:,} canaries, at most {args.limit} blocks each, level {ALPHA:.0%} for each error, seed {args.seed}."
+    )
     text = f"{note}\n\n{table(rows)}"
     print(text)
     if args.write:
