@@ -53,6 +53,11 @@ class Registry:
             raise NotFound(f"service {name!r} is not declared")
         return state.declaration
 
+    def revision(self, name: str) -> int:
+        """The version of the declaration: it rises at every change. 0 for a service that is not declared."""
+        state = self._state.services.get(name)
+        return 0 if state is None else state.revision
+
     def list(self) -> list[Service]:
         """All declarations, by name."""
         return [state.declaration for _, state in sorted(self._state.services.items())]

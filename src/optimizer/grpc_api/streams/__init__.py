@@ -1,0 +1,1 @@
+"""What streams have in common: subscriptions fed by the bus, regular states, uploads, sessions."""
