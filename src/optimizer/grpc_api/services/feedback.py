@@ -11,6 +11,7 @@ from optimizer.grpc_api.handling import Call, unary
 from optimizer.grpc_api.pb import feedback_pb2 as pb
 from optimizer.grpc_api.pb.feedback_grpc import FeedbackServiceBase
 from optimizer.grpc_api.rooms import Rooms
+from optimizer.grpc_api.streams.subscriptions import call_accepted
 from optimizer.grpc_api.streams.upload import Upload
 
 REJECTIONS = 1_000
@@ -68,6 +69,7 @@ class FeedbackService(FeedbackServiceBase):
 
     async def StreamFeedback(self, stream: Call[pb.RecordFeedbackRequest, pb.FeedbackProgress]) -> None:
         """See the proto."""
+        await call_accepted(stream)
         await self._upload().run(stream, stream.send_message)
 
     def _upload(self) -> Upload:

@@ -22,7 +22,7 @@ from optimizer.grpc_api.pb import optimization_pb2 as pb
 from optimizer.grpc_api.pb.optimization_grpc import OptimizationServiceBase
 from optimizer.grpc_api.rooms import Rooms
 from optimizer.grpc_api.streams.session import Session
-from optimizer.grpc_api.streams.subscriptions import Feed
+from optimizer.grpc_api.streams.subscriptions import Feed, call_accepted
 from optimizer.model import InvalidArgument, Optimization, OptimizationChange, Service
 from optimizer.processor.optimizations import Knowledge, Selection
 from optimizer.processor.optimizations.evidence import VariantRecord, records_of
@@ -136,6 +136,7 @@ class OptimizationService(OptimizationServiceBase):
     ) -> None:
         """See the proto."""
         with self._rooms.subscriptions.admit():
+            await call_accepted(stream)
             await Session(stream, self._optimizations, self._services, self._records, by=caller(stream)).run()
 
     async def _create(self, request: pb.CreateOptimizationRequest, by: str) -> Optimization:

@@ -19,6 +19,7 @@ from optimizer.grpc_api.rooms import Rooms
 from optimizer.grpc_api.services.explaining import explain_optimization
 from optimizer.grpc_api.streams.declarations import ServiceWatch
 from optimizer.grpc_api.streams.memo import Memo
+from optimizer.grpc_api.streams.subscriptions import call_accepted
 from optimizer.model import Alert, Conflict, InvalidArgument, OptimizerError
 from optimizer.processor import Decision
 
@@ -43,6 +44,7 @@ class RoutingService(RoutingServiceBase):
 
     async def DecideStream(self, stream: Call[pb.DecideRequest, pb.DecideReply]) -> None:
         """See the proto."""
+        await call_accepted(stream)
         index = 0
         async for request in stream:
             reply = pb.DecideReply(request_id=request.request_id, index=index)

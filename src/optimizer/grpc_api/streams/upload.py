@@ -33,6 +33,7 @@ class Upload:
         self._limit = limit
         self._waiting = Waiting([], 0)
         self._ended = False
+        self._error: Exception | None = None
         self._changed = trio.Event()
         self._totals = pb.FeedbackProgress()
         self._read = 0
@@ -44,26 +45,34 @@ class Upload:
     ) -> pb.FeedbackProgress:
         """Append everything; after each append `tell` how far it is durable. The final totals.
 
-        Raises what the intake raises; what was told before is durable all the same.
+        When reading fails (a message is too large, the client is gone), what was read before is appended first, then
+        that error is raised. What the intake raises ends it at once; what was told before is durable all the same.
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._read_all, messages)
-            while True:
-                batch = await self._next()
-                if batch is None:
-                    return self._totals
-                await self._append(batch, tell)
+            try:
+                while (batch := await self._next()) is not None:
+                    await self._append(batch, tell)
+            except Exception as error:  # noqa: BLE001 - raised again outside the nursery, not wrapped in a group
+                self._error = error
+            nursery.cancel_scope.cancel()
+        if self._error is not None:
+            raise self._error
+        return self._totals
 
     async def _read_all(self, messages: AsyncIterable[pb.RecordFeedbackRequest]) -> None:
-        async for message in messages:
-            if len(message.events) > self._limit:
-                raise InvalidArgument(f"{len(message.events)} events in one message; at most {self._limit}")
-            while len(self._waiting.items) >= WAITING:
-                await self._changed.wait()
-            now = self._now()
-            self._waiting.items += [from_feedback(event, now) for event in message.events]
-            self._waiting.messages += 1
-            self._notify()
+        try:
+            async for message in messages:
+                if len(message.events) > self._limit:
+                    raise InvalidArgument(f"{len(message.events)} events in one message; at most {self._limit}")
+                while len(self._waiting.items) >= WAITING:
+                    await self._changed.wait()
+                now = self._now()
+                self._waiting.items += [from_feedback(event, now) for event in message.events]
+                self._waiting.messages += 1
+                self._notify()
+        except Exception as error:  # noqa: BLE001 - raised by `run` once what came before is durable
+            self._error = error
         self._ended = True
         self._notify()
 
