@@ -26,7 +26,7 @@ _CONFIG = {
     "DeleteConfig": P.CONFIG_WRITE,
     "ListConfig": P.CONFIG_READ,
     "GetOptimizerConfig": P.CONFIG_READ,
-    "UpdateOptimizerConfig": P.CONFIG_WRITE,
+    "UpdateOptimizerConfig": P.ADMIN_WRITE,  # it changes the server for everybody
     "ValidateConfig": P.CONFIG_READ,
     "ExportConfig": P.CONFIG_READ,
     "ImportConfig": P.CONFIG_WRITE,
