@@ -12,15 +12,16 @@ from optimizer.storage.embedded.mapping import storage_errors, sync_folder
 
 @contextmanager
 def hold_folder(folder: Path) -> Iterator[None]:
-    """Create the folder (mode 0700) when it is missing, and lock it against every other process.
+    """Create the folder and those above it (mode 0700) when missing, and lock it against every other process.
 
     The kernel drops the lock when its holder dies, however it dies. Raises: StoreLocked with the holder's process id,
     StorageUnavailable when the folder cannot be made or written.
     """
     with storage_errors(f"store folder {folder}"):
-        if not folder.is_dir():
-            folder.mkdir(mode=0o700, parents=True)
-            sync_folder(folder.parent)
+        # One by one: `parents=True` would make the folders above with the default mode, open to others.
+        for missing in reversed([f for f in (folder, *folder.parents) if not f.is_dir()]):
+            missing.mkdir(mode=0o700)
+            sync_folder(missing.parent)
         handle = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
     try:
         with storage_errors(f"store folder {folder}"):
