@@ -14,6 +14,7 @@ from tests.simulation.world import Life, World
 SERVICES = ("storage", "collector", "integrations", "processor", "rest_api", "grpc_api")
 TICK_S = 0.4
 TRUTH_S = 1.0
+KNOWN_CRASHES = ("Injected", "StorageUnavailable", "failed health checks")  # ours, or what bad weather excuses
 
 
 async def watch(world: World, found: list[str]) -> None:
@@ -57,7 +58,7 @@ def judge(world: World) -> Iterator[str]:
     for life in world.lives:
         yield from check_life(world, life)
     yield from check_calls(world)
-    yield from (f"surprise: {surprise}" for surprise in world.records.surprises)
+    yield from world.records.surprises
     if world.secret_lines:  # I12
         yield f"I12 a secret in the log: {world.secret_lines[0]}"
 
@@ -77,6 +78,13 @@ def check_events(world: World, records: Records) -> Iterator[str]:
         f"I1 acknowledged event {event_id} is lost" for event_id in records.acknowledged if not counts[event_id]
     )
     yield from (f"I2 event {event_id} is in the log {n} times" for event_id, n in counts.items() if n > 1)
+    choices = Counter(
+        item.assignment_id
+        for entry in world.state.entries
+        if entry.kind == kinds.EXPOSURES
+        for item in kinds.decode_exposures(entry.payload).items
+    )
+    yield from (f"I2 choice {name} is in the log {n} times" for name, n in choices.items() if n > 1)
     for (client, service), ids in records.order.items():
         places = [offsets[event_id] for event_id in ids if event_id in offsets]
         if places != sorted(places):
@@ -105,14 +113,16 @@ def check_life(world: World, life: Life) -> Iterator[str]:
         yield f"I5 {name} started {life.started} and stopped {life.stopped}"
     if services != list(SERVICES[: len(services)]):
         yield f"I5 {name} started in the order {life.started}"
-    told = sum(
-        "Injected" in str(line.get("exception", "")) for line in life.lines if line["event"] == "service crashed"
-    )
+    crashes = [line for line in life.lines if line["event"] == "service crashed"]
+    told = sum("Injected" in str(line.get("exception", "")) for line in crashes)
     if told != life.injected:
         yield f"I11 {name}: {life.injected} injected crashes, {told} told"
     unstopped = any(line["event"].startswith("service did not stop") for line in life.lines)  # type: ignore[attr-defined]
     if life.exit is not None and (life.exit is Exit.UNSTOPPED) != unstopped and life.exit is Exit.CLEAN:
         yield f"I4 {name} ended with {life.exit!r} although something did not stop"
+    for line in crashes:
+        if not any(known in str(line.get("exception", "")) for known in KNOWN_CRASHES):
+            yield f"I11 {name}: {line.get('service')} crashed by itself: {str(line.get('exception', ''))[-300:]}"
     if any(line["event"] == "the server failed" for line in life.lines):
         yield f"I11 {name} ended with a bug: {life.lines[-3:]}"
     if life.exit is None and not life.cancelled:

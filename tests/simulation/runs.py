@@ -77,6 +77,8 @@ def shrink_seed(seed: int) -> Outcome:
 async def play(world: World, faults: Sequence[Fault], seen: Counter[str], found: list[str]) -> None:
     """Clients and faults together; then everything heals, and the world has to become whole again."""
     token = issue_token()
+    await trio.lowlevel.checkpoint()
+    outside = world.tracer.outside
     async with trio.open_nursery() as nursery:
         nursery.start_soon(world.run_processes)
         nursery.start_soon(watch, world, found)
@@ -101,6 +103,8 @@ async def play(world: World, faults: Sequence[Fault], seen: Counter[str], found:
         if patience.cancelled_caught:
             found.append("I4 the process did not end after the last SIGTERM")
         nursery.cancel_scope.cancel()
+    if world.tracer.outside != outside:
+        found.append("D0 something came from outside the simulation: is a thread used?")
 
 
 async def expect_service(world: World, client: Client, found: list[str]) -> None:

@@ -26,6 +26,9 @@ SETTINGS = Settings.model_validate(
     {
         "observability": {"resource_interval_s": 0, "log_level": "info"},
         "storage": {"backend": "memory"},
+        # Small bounds, so that whatever is not given back is missed soon.
+        "collector": {"buffer_size": 40, "batch_size": 20},
+        "limits": {"connections": 40},
         "security": {"jwt_secret": SECRET},
         "supervision": {"backoff_max_s": 8, "check_interval_s": 5},
     }
@@ -153,6 +156,8 @@ class World:
         else:
             stop.request("SIGTERM")
             life.stop_at = trio.current_time()
+        if life.parts.board.ready():
+            self.records.surprises.append("I9 ready although the stop was just requested")
 
     async def _live(self) -> None:
         weather = Weather(rng=branch(self.seed, f"weather {len(self.lives)}"))
@@ -187,6 +192,7 @@ class World:
         doors = Doors(
             open_store=lambda _: open_weathered(self.state, life.weather),
             listen=self._listen_rest,
+            threads=False,
         )
         return [self._sabotage(life, spec) for spec in declare_services(parts, doors)]
 

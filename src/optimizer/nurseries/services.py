@@ -50,11 +50,12 @@ def make_pricer(settings: Settings) -> Pricer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doors:
-    """How the services reach what is outside the process; a simulation hands in its own."""
+    """How the services reach what is outside the process; a simulation hands in its own, and uses no threads."""
 
     open_store: Callable[[Settings], AbstractAsyncContextManager[Store]] = open_configured_store
     listen: rest_api.ListenSocket = rest_api.listen_socket
     make_pricer: Callable[[Settings], Pricer] = make_pricer
+    threads: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +138,7 @@ def run_collector(shared: Shared) -> Run:
                 future_us=int(settings.limits.future_skew_s * 1e6),
                 past_us=int(settings.limits.past_horizon_s * 1e6),
             ),
-            warm=pricer.warm,
+            warm=pricer.warm if shared.doors.threads else None,
             task_status=task_status,
         )
 

@@ -143,7 +143,7 @@ class Doorman:
     def __init__(self, limits: ConnectionLimits) -> None:
         self.limits = limits
         self._by_address: dict[str, int] = {}
-        self.live: set[Stream] = set()
+        self.live: dict[Stream, None] = {}  # not a set: its order would differ from run to run
         self.refused = 0
         self._ended = trio.Event()
 
@@ -171,12 +171,12 @@ class Doorman:
             self.refused += 1
             yield False
             return
-        self.live.add(stream)
+        self.live[stream] = None
         self._by_address[address] = mine + 1
         try:
             yield True
         finally:
-            self.live.discard(stream)
+            self.live.pop(stream, None)
             self._ended.set()
             self._ended = trio.Event()
             self._by_address[address] -= 1
