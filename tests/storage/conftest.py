@@ -1,13 +1,16 @@
 """Every backend that the contract suite runs over: a `Backend` opens the same durable state again and again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from optimizer.storage import MemoryState, Store, open_embedded, open_memory
+from optimizer.storage.postgres import open_postgres
+from tests.services import service
 
 
 @dataclass(frozen=True)
@@ -18,19 +21,26 @@ class Backend:
     open: Callable[[], AbstractAsyncContextManager[Store]]
 
 
-def memory_backend(_folder: Path) -> Backend:
-    state = MemoryState()
-    return Backend("memory", lambda: open_memory(state))
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    with service("postgres") as url:
+        yield url
 
 
-def embedded_backend(folder: Path) -> Backend:
-    return Backend("embedded", lambda: open_embedded(folder))
+@pytest.fixture
+def schema() -> str:
+    """A schema that no other test uses; the whole server goes when the tests end."""
+    return f"test_{uuid4().hex}"
 
 
-BACKENDS: dict[str, Callable[[Path], Backend]] = {"memory": memory_backend, "embedded": embedded_backend}
-
-
-@pytest.fixture(params=sorted(BACKENDS))
+@pytest.fixture(params=["memory", "embedded", pytest.param("postgres", marks=pytest.mark.services)])
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
-    make: Callable[[Path], Backend] = BACKENDS[request.param]
-    return make(tmp_path / "store")
+    match request.param:
+        case "memory":
+            state = MemoryState()
+            return Backend("memory", lambda: open_memory(state))
+        case "embedded":
+            return Backend("embedded", lambda: open_embedded(tmp_path / "store"))
+        case _:
+            url, schema = request.getfixturevalue("postgres_url"), request.getfixturevalue("schema")
+            return Backend("postgres", lambda: open_postgres(url, schema=schema))

@@ -57,6 +57,11 @@ class GroupWriter:
             raise RuntimeError("a job came back without an answer")
         return answer
 
+    def note_failure(self, failure: OptimizerError) -> None:
+        """A write beside the groups failed: say so and try until writing works again."""
+        self.failure = failure
+        self._intake.wake()
+
     async def run(self, *, task_status: trio.TaskStatus[trio.CancelScope] = trio.TASK_STATUS_IGNORED) -> None:
         """Write group after group until the store is closed.
 

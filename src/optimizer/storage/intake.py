@@ -83,6 +83,10 @@ class Intake:
         """Until there is work, or there will be none."""
         await self._work.wait()
 
+    def wake(self) -> None:
+        """Let `wait` return once, though there may be no job."""
+        self._work.set()
+
     def take(self) -> list[Job]:
         """The group to write next, in the order of the calls; from now on its outcome is the writer's."""
         jobs: list[Job] = []
