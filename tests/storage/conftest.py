@@ -7,9 +7,12 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import trio
 
+from optimizer.bridge import open_bridge
 from optimizer.storage import MemoryState, Store, open_embedded, open_memory
 from optimizer.storage.postgres import open_postgres
+from optimizer.storage.postgres.connections import open_connection
 from tests.services import service
 
 
@@ -28,9 +31,16 @@ def postgres_url() -> Iterator[str]:
 
 
 @pytest.fixture
-def schema() -> str:
-    """A schema that no other test uses; the whole server goes when the tests end."""
-    return f"test_{uuid4().hex}"
+def schema(postgres_url: str) -> Iterator[str]:
+    """A schema that no other test uses."""
+    name = f"test_{uuid4().hex}"
+    yield name
+
+    async def drop() -> None:
+        async with open_bridge() as bridge, bridge.opened(lambda: open_connection(postgres_url, name)) as connection:
+            await bridge.run(connection.execute, f"DROP SCHEMA IF EXISTS {name} CASCADE")
+
+    trio.run(drop)  # a server with few files starts sooner after a crash
 
 
 @pytest.fixture(params=["memory", "embedded", pytest.param("postgres", marks=pytest.mark.services)])

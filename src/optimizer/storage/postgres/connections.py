@@ -36,9 +36,11 @@ def check_schema(schema: str) -> str:
 
 
 def open_pool(url: str, schema: str) -> AbstractAsyncContextManager[Pool]:
-    """A pool, for the asyncio side; its exit waits for calls under way."""
+    """A pool, for the asyncio side; its exit waits for calls under way. It connects when it is first asked: a floor
+    of open connections would be held by a task of asyncpg's that nobody watches.
+    """
     pool: AbstractAsyncContextManager[Pool] = asyncpg.create_pool(
-        url, min_size=1, max_size=POOL_CONNECTIONS, init=_prepare, reset=_keep, **_options(schema)
+        url, min_size=0, max_size=POOL_CONNECTIONS, init=_prepare, reset=_keep, **_options(schema)
     )
     return pool
 
@@ -63,6 +65,11 @@ def _options(schema: str) -> dict[str, Any]:
             "search_path": check_schema(schema),
             "statement_timeout": f"{STATEMENT_S:.0f}s",
             "lock_timeout": f"{LOCK_S:.0f}s",
+            # Every statement of ours goes by a key. Without statistics (a new day's partition has none) the planner
+            # would rather collect and sort a whole partition for each read.
+            "enable_bitmapscan": "off",
+            "enable_seqscan": "off",
+            "jit": "off",  # or the penalty on the one way to read a table of one row makes it compile the statement
             "idle_in_transaction_session_timeout": f"{STATEMENT_S:.0f}s",
         },
     }

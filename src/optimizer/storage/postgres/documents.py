@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
+import asyncpg
+
 from optimizer.model import Conflict
 from optimizer.storage.limits import encode_name
-from optimizer.storage.postgres.connections import Connection, Pool
-from optimizer.storage.postgres.errors import Again
-from optimizer.storage.protocols import ANY_VERSION, Cursor, Delete, Document, Put
+from optimizer.storage.postgres.connections import Pool
+from optimizer.storage.postgres.errors import Beaten
+from optimizer.storage.protocols import Cursor, Delete, Document, Put
 
 _q_get_document = "SELECT version, body FROM documents WHERE key = $1"
 _q_scan_documents = """
@@ -14,23 +16,10 @@ _q_scan_documents = """
     WHERE key >= $1 AND key > $2 AND ($3::bytea IS NULL OR key < $3)
     ORDER BY key LIMIT $4
 """
-_q_lock_documents = "SELECT key, version FROM documents WHERE key = ANY($1::bytea[]) ORDER BY key FOR UPDATE"
-_q_insert_documents = """
-    INSERT INTO documents (key, version, body)
-    SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bytea[]) ON CONFLICT (key) DO NOTHING
-"""
-_q_update_documents = """
-    UPDATE documents SET version = new.version, body = new.body
-    FROM unnest($1::bytea[], $2::bigint[], $3::bytea[]) AS new (key, version, body)
-    WHERE documents.key = new.key
-"""
-_q_delete_documents = "DELETE FROM documents WHERE key = ANY($1::bytea[])"
-_q_set_cursor = """
-    INSERT INTO cursors (name, position) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET position = excluded.position
-"""
+_q_commit_documents = "SELECT commit_documents($1, $2, $3, $4, $5)"
 _q_get_cursor = "SELECT position FROM cursors WHERE name = $1"
 
-_Changed = dict[bytes, tuple[int, bytes] | None]
+_CONFLICT, _BEATEN = "OC001", "OC002"
 
 
 async def get_document(pool: Pool, key: str) -> Document | None:
@@ -54,51 +43,21 @@ async def get_cursor(pool: Pool, name: str) -> int:
 
 
 async def commit_documents(pool: Pool, changes: Sequence[Put | Delete], cursor: Cursor | None) -> tuple[int, ...]:
-    """See `Documents.commit`. Raises: Conflict; Again when a document appeared between looking and writing."""
-    keys = sorted({encode_name(change.key) for change in changes})
-    async with pool.acquire() as connection, connection.transaction():
-        rows = await connection.fetch(_q_lock_documents, keys) if keys else ()
-        found = {row["key"]: row["version"] for row in rows}
-        versions, changed = _plan(changes, found)
-        await _write(connection, found, changed)
-        if cursor is not None:
-            await connection.execute(_q_set_cursor, encode_name(cursor.name), cursor.offset)
-    return versions
-
-
-def _plan(changes: Sequence[Put | Delete], found: dict[bytes, int]) -> tuple[tuple[int, ...], _Changed]:
-    current = dict(found)
-    changed: _Changed = {}
-    versions = []
-    for change in changes:
-        key = encode_name(change.key)
-        version = current.get(key, 0)
-        if change.expected not in (ANY_VERSION, version):
-            raise Conflict(f"document {change.key!r} has version {version}, not {change.expected}")
-        version = 0 if isinstance(change, Delete) else version + 1
-        current[key] = version
-        changed[key] = None if isinstance(change, Delete) else (version, change.body)
-        versions.append(version)
-    return tuple(versions), changed
-
-
-async def _write(connection: Connection, found: dict[bytes, int], changed: _Changed) -> None:
-    puts = {key: value for key, value in sorted(changed.items()) if value is not None}
-    inserts = {key: value for key, value in puts.items() if key not in found}
-    updates = {key: value for key, value in puts.items() if key in found}
-    deletes = [key for key, value in changed.items() if value is None and key in found]
-    if inserts:
-        done = await connection.execute(_q_insert_documents, *_columns(inserts))
-        if done != f"INSERT 0 {len(inserts)}":
-            raise Again("a document appeared meanwhile")
-    if updates:
-        await connection.execute(_q_update_documents, *_columns(updates))
-    if deletes:
-        await connection.execute(_q_delete_documents, deletes)
-
-
-def _columns(rows: dict[bytes, tuple[int, bytes]]) -> tuple[list[bytes], list[int], list[bytes]]:
-    return list(rows), [version for version, _ in rows.values()], [body for _, body in rows.values()]
+    """See `Documents.commit`. Raises: Conflict; Beaten when a document appeared between looking and writing."""
+    keys = [encode_name(change.key) for change in changes]
+    bodies = [change.body if isinstance(change, Put) else None for change in changes]
+    expected = [change.expected for change in changes]
+    place = (None, None) if cursor is None else (encode_name(cursor.name), cursor.offset)
+    try:
+        return tuple(await pool.fetchval(_q_commit_documents, keys, bodies, expected, *place))
+    except asyncpg.PostgresError as e:
+        if e.sqlstate == _BEATEN:
+            raise Beaten("PostgreSQL: a document appeared meanwhile, again and again") from e
+        if e.sqlstate != _CONFLICT:
+            raise
+        index, _, version = str(e.detail).partition(" ")
+        change = changes[int(index) - 1]
+        raise Conflict(f"document {change.key!r} has version {version}, not {change.expected}") from e
 
 
 def _after_prefix(prefix: bytes) -> bytes | None:

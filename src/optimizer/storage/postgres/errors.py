@@ -21,13 +21,13 @@ class Lost(StorageUnavailable):
     """The connection went away; a new one may work at once."""
 
 
-class Again(Exception):
+class Beaten(StorageUnavailable):
     """A concurrent transaction was in the way: do it again from the beginning."""
 
 
 @contextmanager
 def database_errors() -> Iterator[None]:
-    """Map errors to StorageUnavailable (`Lost` when the connection went), StoreCorrupt and Again. Bugs pass."""
+    """Map errors to StorageUnavailable (`Lost`, `Beaten`) and StoreCorrupt; what is a bug of ours passes."""
     try:
         yield
     except asyncpg.PostgresError as e:
@@ -35,7 +35,7 @@ def database_errors() -> Iterator[None]:
         if state.startswith(_BUGS):
             raise
         if state in _AGAIN:
-            raise Again(str(e)) from e
+            raise Beaten(f"PostgreSQL: {e} (SQLSTATE {state})") from e
         if state in _CORRUPT:
             raise StoreCorrupt(f"PostgreSQL: {e} (SQLSTATE {state})") from e
         if state.startswith(("08", "57P")):

@@ -2,25 +2,28 @@
 
 from collections.abc import Sequence
 from datetime import date
+from itertools import islice
 
 from optimizer.storage.dedup import fingerprint
 from optimizer.storage.intake import Append
 from optimizer.storage.limits import READ_BYTES
-from optimizer.storage.postgres.connections import Connection, Pool
+from optimizer.storage.postgres.connections import Pool
 from optimizer.storage.protocols import Appended, Entry, Record
 
-CHANNEL = "optimizer_log"
-"""Notified with the new end of the log, in the transaction that moves it (channels are per database: the schema is
-part of the payload)."""
+_Row = tuple[date, int, bytes, bytes, bytes]
+_COLUMNS = ("day", "position", "kind", "key", "payload")
 
-_q_lock_head = """
-    SELECT position, day, greatest(day, (now() AT TIME ZONE 'utc')::date) AS today FROM log_head FOR UPDATE
-"""
-_q_move_head = "UPDATE log_head SET position = $1, day = $2"
-_q_read_head = "SELECT position FROM log_head"
+CHANNEL = "optimizer_log"
+"""Notified with the schema and the new end of the log, in the transaction that moves it."""
+
+COPY_RECORDS = 500
+"""Records from which COPY pays for its round trips: below, a group is one call of a function."""
+
+_q_append_log = "SELECT append_log($1, $2, $3, $4, clock_timestamp())"
+_q_lock_head = "SELECT first, today FROM lock_log_head(clock_timestamp())"
 _q_insert_dedup = "INSERT INTO dedup SELECT unnest($1::bytea[]) ON CONFLICT DO NOTHING RETURNING print"
-_q_notify = "SELECT pg_notify($1, current_schema() || ' ' || $2::text)"
-_q_insert_day = "INSERT INTO log_days (day, first_position) VALUES ($1, $2)"
+_q_move_head = "SELECT move_log_head($1, $2)"
+_q_read_head = "SELECT position FROM log_head"
 _q_touch_head = "UPDATE log_head SET position = position"
 
 # The running sum ends an answer that would be too large before it leaves the server. The largest day that begins at or
@@ -44,54 +47,46 @@ _q_read_log = """
 
 
 async def append_group(pool: Pool, jobs: Sequence[Append]) -> Sequence[Appended]:
-    """Append the batches in one transaction: lock the head, find the duplicates, COPY, notify."""
-    prints = [[None if r.dedup is None else fingerprint(r.dedup) for r in job.records] for job in jobs]
-    keyed = sorted({p for of_job in prints for p in of_job if p is not None})
+    """Append the batches in one transaction, one answer for each."""
+    records = [record for job in jobs for record in job.records]
+    prints = [None if record.dedup is None else fingerprint(record.dedup) for record in records]
+    if len(records) < COPY_RECORDS:
+        positions = await _append_few(pool, records, prints)
+    else:
+        positions = await _append_many(pool, records, prints)
+    offsets = iter(positions)
+    return [Appended(tuple(islice(offsets, len(job.records)))) for job in jobs]
+
+
+async def _append_few(pool: Pool, records: Sequence[Record], prints: Sequence[bytes | None]) -> Sequence[int | None]:
+    kinds, keys = [record.kind.encode() for record in records], [record.key.encode() for record in records]
+    payloads = [record.payload for record in records]
+    positions: Sequence[int | None] | None = await pool.fetchval(_q_append_log, kinds, keys, payloads, prints)
+    return positions or ()
+
+
+async def _append_many(pool: Pool, records: Sequence[Record], prints: Sequence[bytes | None]) -> Sequence[int | None]:
+    keyed = sorted({print_ for print_ in prints if print_ is not None})
     async with pool.acquire() as connection, connection.transaction():
         head = await connection.fetchrow(_q_lock_head)
         fresh = {row[0] for row in await connection.fetch(_q_insert_dedup, keyed)} if keyed else set()
-        new: list[Record] = []
-        answers = []
-        for job, of_job in zip(jobs, prints, strict=True):
-            offsets: list[int | None] = []
-            for record, print_ in zip(job.records, of_job, strict=True):
-                if print_ is not None:
-                    if print_ not in fresh:
-                        offsets.append(None)
-                        continue
-                    fresh.remove(print_)
-                new.append(record)
-                offsets.append(head["position"] + len(new))
-            answers.append(Appended(tuple(offsets)))
-        if new:
-            await _write(connection, head, new)
-    return answers
-
-
-async def _write(connection: Connection, head: Connection, new: Sequence[Record]) -> None:
-    first, today = head["position"] + 1, head["today"]
-    if today != head["day"]:
-        await _begin_day(connection, today, first)
-    names: dict[str, bytes] = {}
-    rows = [
-        (today, position, names.setdefault(r.kind, r.kind.encode()), names.setdefault(r.key, r.key.encode()), r.payload)
-        for position, r in enumerate(new, first)
-    ]
-    await connection.copy_records_to_table(
-        f"log_{today:%Y%m%d}", records=rows, columns=("day", "position", "kind", "key", "payload")
-    )
-    last = first + len(new) - 1
-    await connection.execute(_q_move_head, last, today)
-    await connection.execute(_q_notify, CHANNEL, str(last))
-
-
-async def _begin_day(connection: Connection, day: date, first: int) -> None:
-    """A partition for the day. ATTACH lets readers go on; CREATE ... PARTITION OF would stop them for a moment."""
-    name = f"log_{day:%Y%m%d}"
-    await connection.execute(f"CREATE TABLE {name} (LIKE log INCLUDING ALL)")
-    span = f"FROM ('{day}') TO ('{date.fromordinal(day.toordinal() + 1)}')"
-    await connection.execute(f"ALTER TABLE log ATTACH PARTITION {name} FOR VALUES {span}")
-    await connection.execute(_q_insert_day, day, first)
+        positions: list[int | None] = []
+        rows: list[_Row] = []
+        names: dict[str, bytes] = {}
+        for record, print_ in zip(records, prints, strict=True):
+            if print_ is not None and print_ not in fresh:
+                positions.append(None)
+                continue
+            fresh.discard(print_)
+            position = head["first"] + len(rows)
+            positions.append(position)
+            kind, key = (names.setdefault(name, name.encode()) for name in (record.kind, record.key))
+            rows.append((head["today"], position, kind, key, record.payload))
+        if rows:
+            table = f"log_{head['today']:%Y%m%d}"
+            await connection.copy_records_to_table(table, records=rows, columns=_COLUMNS)
+            await connection.execute(_q_move_head, rows[-1][1], head["today"])
+    return positions
 
 
 async def read_log(pool: Pool, after: int, limit: int) -> Sequence[Entry]:

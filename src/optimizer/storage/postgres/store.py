@@ -15,7 +15,7 @@ from optimizer.storage.intake import Append, Job
 from optimizer.storage.limits import check_changes, check_records, encode_name
 from optimizer.storage.postgres.connections import Connection, Pool, check_schema, open_connection, open_pool
 from optimizer.storage.postgres.documents import commit_documents, get_cursor, get_document, scan_documents
-from optimizer.storage.postgres.errors import Again, Lost, database_errors
+from optimizer.storage.postgres.errors import Beaten, Lost, database_errors
 from optimizer.storage.postgres.log import CHANNEL, append_group, read_end, read_log, touch_head
 from optimizer.storage.postgres.migrations import Migrations, known_migrations
 from optimizer.storage.protocols import Appended, Cursor, Delete, Document, Entry, Put, Record, StoreHealth
@@ -142,7 +142,7 @@ class PostgresStore:
                         connection = await stack.enter_async_context(self._bridge.opened(connect))
                         pause = 0.1
                         await self._listen(connection)
-            except (StorageUnavailable, Again) as e:
+            except StorageUnavailable as e:
                 log.warning("log_listener_lost", error=str(e), again_in_s=pause)
             finally:
                 self._following = False
@@ -180,14 +180,13 @@ class PostgresStore:
     async def _commit(self, changes: Sequence[Put | Delete], cursor: Cursor | None) -> tuple[int, ...]:
         for _ in range(ATTEMPTS - 1):
             try:
-                with database_errors():
-                    return await self._bridge.run(commit_documents, self._pool, changes, cursor)
-            except Again:
+                return await self._call(commit_documents, self._pool, changes, cursor)
+            except Beaten:
                 continue
         return await self._call(commit_documents, self._pool, changes, cursor)
 
     async def _ask(self, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Read; once more when the connection turned out to be dead, because the pool then makes a new one."""
+        """Read; once more on a new connection when the first one turned out to be dead."""
         try:
             return await self._call(function, *args, **kwargs)
         except Lost:
@@ -197,8 +196,9 @@ class PostgresStore:
         try:
             with database_errors():
                 return await self._bridge.run(function, *args, **kwargs)
-        except Again as e:
-            raise StorageUnavailable(f"PostgreSQL: {e}") from e
+        except Lost:
+            await self._bridge.run(self._pool.expire_connections)  # the others are likely to be as dead
+            raise
 
     def _notice(self, end: int) -> None:
         if end > self._end:
