@@ -9,10 +9,6 @@ import asyncpg
 
 from optimizer.model import ConfigurationError
 
-POOL_CONNECTIONS = 8
-"""Connections of one process: one writes the log, the others read and commit. Ten replicas stay below the server's
-default of 100."""
-
 CONNECT_S = 10.0
 STATEMENT_S = 30.0
 """Seconds after which the server gives up a statement: the largest call takes about one."""
@@ -35,12 +31,12 @@ def check_schema(schema: str) -> str:
     return schema
 
 
-def open_pool(url: str, schema: str) -> AbstractAsyncContextManager[Pool]:
+def open_pool(url: str, schema: str, connections: int) -> AbstractAsyncContextManager[Pool]:
     """A pool, for the asyncio side; its exit waits for calls under way. It connects when it is first asked: a floor
     of open connections would be held by a task of asyncpg's that nobody watches.
     """
     pool: AbstractAsyncContextManager[Pool] = asyncpg.create_pool(
-        url, min_size=0, max_size=POOL_CONNECTIONS, init=_prepare, reset=_keep, **_options(schema)
+        url, min_size=0, max_size=connections, init=_prepare, reset=_keep, **_options(schema)
     )
     return pool
 
