@@ -39,8 +39,11 @@ class Details(TypedDict, total=False):
 
 def open_configured_store(settings: Settings) -> AbstractAsyncContextManager[Store]:
     """The store that the settings name."""
-    kind: StoreKind = "memory" if settings.storage.backend == "memory" else "embedded"
-    return open_store(kind, folder=settings.storage.embedded_dir)
+    storage = settings.storage
+    url = None if storage.postgres_url is None else storage.postgres_url.get_secret_value()
+    automatic: StoreKind = "embedded" if url is None else "postgres"
+    kind = automatic if storage.backend == "auto" else storage.backend
+    return open_store(kind, folder=storage.embedded_dir, url=url, connections=storage.max_connections)
 
 
 def make_pricer(settings: Settings) -> Pricer:

@@ -280,7 +280,7 @@ async def test_a_server_that_commits_before_the_disk_is_told_otherwise(postgres_
     async with open_bridge() as bridge:
 
         async def setting() -> str:
-            async with connections.open_pool(f"{postgres_url}?synchronous_commit=off", schema) as pool:
+            async with connections.open_pool(f"{postgres_url}?synchronous_commit=off", schema, 2) as pool:
                 value: str = await pool.fetchval("SHOW synchronous_commit")
                 return value
 

@@ -33,9 +33,13 @@ T = TypeVar("T")
 
 
 @asynccontextmanager
-async def open_postgres(url: str, *, schema: str = "optimizer", migrate: bool = True) -> AsyncIterator["PostgresStore"]:
+async def open_postgres(
+    url: str, *, schema: str = "optimizer", connections: int = 10, migrate: bool = True
+) -> AsyncIterator["PostgresStore"]:
     """The store in that database and schema, brought up to this program's migrations when `migrate` is true.
 
+    One of the pool's `connections` writes the log, the others read and commit; one more listens. Nine replicas of ten
+    stay below the server's default of 100.
     Raises: StorageUnavailable when it cannot be reached now; FailedPrecondition when migrations are missing and may
     not be applied, or when the database is newer than this program; ConfigurationError for a bad schema name.
     """
@@ -44,7 +48,7 @@ async def open_postgres(url: str, *, schema: str = "optimizer", migrate: bool = 
         bridge = await stack.enter_async_context(open_bridge())
         await _migrate(Migrations(bridge, url, schema, known_migrations()), schema, allowed=migrate)
         with database_errors():
-            pool = await stack.enter_async_context(bridge.opened(partial(open_pool, url, schema)))
+            pool = await stack.enter_async_context(bridge.opened(partial(open_pool, url, schema, connections)))
         store = PostgresStore(bridge, pool, schema)
         nursery = await stack.enter_async_context(writing(store.group_writer))
         nursery.start_soon(store.follow, partial(open_connection, url, schema))
