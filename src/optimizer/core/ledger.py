@@ -51,6 +51,23 @@ class Side(msgspec.Struct, array_like=True):
         self.rated += 1
         self.quality, self.quality_squares = _welford(self.quality, self.quality_squares, self.rated, float(quality))
 
+    def joined(self, other: "Side") -> "Side":
+        """Both sides' calls as one (Chan, Golub & LeVeque 1983)."""
+        mean, squares = _join((self.priced, self.mean, self.squares), (other.priced, other.mean, other.squares))
+        rate, spread = _join(
+            (self.rated, self.quality, self.quality_squares), (other.rated, other.quality, other.quality_squares)
+        )
+        return Side(
+            self.calls + other.calls,
+            self.priced + other.priced,
+            self.cost + other.cost,
+            mean,
+            squares,
+            self.rated + other.rated,
+            rate,
+            spread,
+        )
+
 
 class Account(msgspec.Struct):
     """The holdout and the rest of one service's segment in one month ("2026-11"); serialise it with msgspec."""
@@ -139,6 +156,27 @@ def total(accounts: Iterable[Account], alpha: float = 0.05) -> Saving:
         unpriced_calls=sum(side.calls - side.priced for a in found for side in (a.holdout, a.treated)),
         alpha=alpha,
     )
+
+
+def pooled(accounts: Iterable[Account]) -> Account:
+    """All accounts of one service as one, not told apart by segment: the holdout is drawn in all of them alike."""
+    found = list(accounts)
+    if not found:
+        raise ValueError("at least one account is needed")
+    whole = Account(found[0].service, found[0].month if len({a.month for a in found}) == 1 else "", "")
+    for account in found:
+        whole.holdout = whole.holdout.joined(account.holdout)
+        whole.treated = whole.treated.joined(account.treated)
+    return whole
+
+
+def _join(a: tuple[int, float, float], b: tuple[int, float, float]) -> tuple[float, float]:
+    """Mean and sum of squared deviations of two samples (size, mean, sum of squared deviations) together."""
+    n = a[0] + b[0]
+    if not n:
+        return 0.0, 0.0
+    gap = b[1] - a[1]
+    return a[1] + gap * b[0] / n, a[2] + b[2] + gap * gap * a[0] * b[0] / n
 
 
 def _quality(accounts: list[Account], alpha: float) -> tuple[float | None, float]:

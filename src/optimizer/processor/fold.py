@@ -52,7 +52,9 @@ async def open_state(store: Store) -> State:
     segments = await _bodies(store, snapshot.SEGMENTS)
     orphans = await store.get(snapshot.ORPHANS)
     rollouts = [body for _, body in await _bodies(store, snapshot.ROLLOUTS)]
-    return snapshot.restore(cursor, services, segments, None if orphans is None else orphans.body, rollouts)
+    ledgers = [body for _, body in await _bodies(store, snapshot.LEDGER)]
+    waiting = None if orphans is None else orphans.body
+    return snapshot.restore(cursor, services, segments, waiting, rollouts, ledgers)
 
 
 async def _bodies(store: Store, prefix: str) -> list[tuple[str, bytes]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Literal
 
 import msgspec
 from hypothesis import given, settings
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 from optimizer.core import records
 from optimizer.core.assignment import encode
 from optimizer.core.fold import Changes, State, report, snapshot
-from optimizer.model import FeedbackEvent, Objective, Policy, Row, Score, Service, Variant
+from optimizer.core.rollout import Command, RolloutSpec
+from optimizer.model import FeedbackEvent, Objective, Policy, Reason, Row, Score, Service, Split, Variant
 
 KEY = b"k" * 32
 SERVICE = Service(
@@ -167,25 +169,76 @@ def test_of_two_planners_the_first_in_the_log_wins() -> None:
     assert adopted.seed == 1
 
 
+def assignment(reason: Reason, variant: int, version: int = 1) -> str:
+    return encode(
+        KEY,
+        service="chat",
+        policy_version=version,
+        segment="task=x",
+        variant=variant,
+        reason=reason,
+        decided_at=1,
+        nonce=b"12345678",
+    )
+
+
+def test_the_ledger_is_the_difference_to_the_holdout() -> None:
+    spec = msgspec.structs.replace(SERVICE, holdout=0.5)
+    log = [declared(spec), (records.POLICY, records.encode(policy(1, 1)))]
+    november = 1_794_000_000_000_000
+    for i in range(100):
+        cost = Decimal("0.010") if i % 2 else Decimal("0.002")
+        held = assignment("holdout", 0) if i % 2 else assignment("exploit", 1)
+        log.append(feedback(i, variant=None, assignment_id=held, cost_usd=cost, occurred_at=november))
+    found = report(fold(log).services["chat"])["ledger"]
+    assert isinstance(found, dict)
+    assert (found["total"]["saved_usd"], found["total"]["shown"]) == ("0.400000000", True)
+    assert found["total"]["holdout_calls"] == 50
+    assert list(found["months"]) == ["2026-11"]
+
+
+def test_without_a_holdout_nothing_is_claimed() -> None:
+    log = [declared(), (records.POLICY, records.encode(policy(1, 1)))]
+    log += [feedback(i, assignment_id=assignment("exploit", 0), cost_usd=Decimal(1)) for i in range(60)]
+    assert report(fold(log).services["chat"])["ledger"] is None
+
+
 def restored(state: State) -> State:
-    documents = {k: v for k, v in snapshot.documents(state, state.changes) if v is not None}
-    services = [(k, v) for k, v in sorted(documents.items()) if k.startswith(snapshot.SERVICES)]
-    segments = [(k, v) for k, v in sorted(documents.items()) if k.startswith(snapshot.SEGMENTS)]
-    again = snapshot.restore(state.cursor, services, segments, documents.get(snapshot.ORPHANS))
+    found = {k: v for k, v in snapshot.documents(state, state.changes) if v is not None}
+
+    def pairs(prefix: str) -> list[tuple[str, bytes]]:
+        return [(k, v) for k, v in sorted(found.items()) if k.startswith(prefix)]
+
+    def bodies(prefix: str) -> list[bytes]:
+        return [v for _, v in pairs(prefix)]
+
+    again = snapshot.restore(
+        state.cursor,
+        pairs(snapshot.SERVICES),
+        pairs(snapshot.SEGMENTS),
+        found.get(snapshot.ORPHANS),
+        bodies(snapshot.ROLLOUTS),
+        bodies(snapshot.LEDGER),
+    )
     again.changes = Changes(calls=dict(state.changes.calls))
     return again
 
 
 def everything(state: State) -> bytes:
     names = set(state.services)
-    whole = Changes(names, {(n, s) for n in names for s, _ in state.services[n].cells}, {}, {}, True)
+    segments = {(n, s) for n in names for s, _ in state.services[n].cells}
+    ledger = {(n, m) for n in names for m, _ in state.services[n].ledger}
+    state.rollouts.changed = set(state.rollouts.known)
+    whole = Changes(services=names, segments=segments, ledger=ledger, orphans=True)
     return repr(sorted(snapshot.documents(state, whole))).encode()
 
 
+REASONS: tuple[Reason, ...] = ("holdout", "rollout", "exploit", "explore")
 events = st.builds(
     feedback,
     st.integers(0, 10**6),
     request_id=st.sampled_from(["r1", "r2", "r3", None]),
+    assignment_id=st.none() | st.builds(assignment, st.sampled_from(REASONS), st.integers(0, 1), st.integers(1, 2)),
     variant=st.sampled_from(["a", "b", None]),
     context=st.sampled_from([{}, {"task": "x"}, {"task": "y"}, {"task": 3}]),
     quality=st.none() | st.floats(0, 1),
@@ -194,12 +247,35 @@ events = st.builds(
     error_type=st.none() | st.just("429"),
 )
 scores = st.builds(score, st.integers(0, 10**6), st.floats(0, 1), request_id=st.sampled_from(["r1", "r2", "r3"]))
+SPEC = RolloutSpec(
+    service="chat", baseline="a", candidate="b", stages=(50.0, 100.0), stage_min_s=0.0, stage_min_events=2
+)
+COMMANDS: tuple[Literal["pause", "resume", "cancel", "rollback"], ...] = ("pause", "resume", "cancel", "rollback")
+begun = st.builds(
+    lambda n: (records.ROLLOUT, records.encode(records.RolloutStarted(f"r{n}", SPEC, "salt", n, "ann", 9))),
+    st.integers(0, 2),
+)
+steered = st.builds(
+    lambda n, action: (
+        records.ROLLOUT,
+        records.encode(records.RolloutCommand(f"r{n}", Command(n, action, "ann"))),
+    ),
+    st.integers(0, 2),
+    st.sampled_from(COMMANDS),
+)
+SPLIT = msgspec.structs.replace(policy(2, 2), split=Split("r1", 1, 0.5, "salt"), stale=(("task=x", "a"),))
+HEAD = [
+    declared(msgspec.structs.replace(SERVICE, holdout=0.1)),
+    (records.POLICY, records.encode(policy(1, 1))),
+    (records.ROLLOUT, records.encode(records.RolloutStarted("r1", SPEC, "salt", 1, "ann", 9))),
+    (records.POLICY, records.encode(SPLIT)),
+]
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(events | scores, max_size=30), st.integers(0, 31))
+@settings(max_examples=80, deadline=None)
+@given(st.lists(events | scores | begun | steered, max_size=40), st.integers(0, 45))
 def test_a_snapshot_and_the_rest_of_the_log_give_the_same_bytes(log: Log, cut: int) -> None:
-    whole = [declared(), *log]
+    whole = [*HEAD, *log]
     cut = min(cut, len(whole))
     resumed = fold(whole, restored(fold(whole[:cut])), cut)
     assert everything(resumed) == everything(fold(whole))

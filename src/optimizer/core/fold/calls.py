@@ -20,7 +20,9 @@ class Arm(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Call(msgspec.Struct, frozen=True, array_like=True):
-    """Where a call was counted and the quality counted for it; `arm` when it belongs to a rollout."""
+    """Where a call was counted and the quality counted for it; `arm` when it belongs to a rollout,
+    `held_out` when it was drawn beside a holdout (true: in it).
+    """
 
     service: str
     segment: str
@@ -28,6 +30,7 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
     quality: float | None
     occurred_at: int
     arm: Arm | None = None
+    held_out: bool | None = None
 
 
 def names_of(item: FeedbackEvent | Score) -> tuple[str, ...]:

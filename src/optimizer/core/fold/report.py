@@ -4,9 +4,12 @@ import math
 from collections.abc import Iterable
 from decimal import Decimal
 
+import msgspec
+
 from optimizer.core.assignment import served
 from optimizer.core.fold.cell import TOKEN_FIELDS, Cell
 from optimizer.core.fold.service import ServiceState
+from optimizer.core.ledger import LEAST, Account, pooled, saving, total
 from optimizer.core.sketch import QuantileSketch
 from optimizer.model import InvalidArgument
 
@@ -33,6 +36,7 @@ def report(state: ServiceState, segment_by: str | None = None) -> Json:
         "policy": _policy(state),
         "assigned": dict(sorted(state.assigned.items())),
         "scores": _scores(state),
+        "ledger": _ledger(state),
     }
 
 
@@ -111,9 +115,31 @@ def _policy(state: ServiceState) -> Json | None:
     }
 
 
+def _ledger(state: ServiceState) -> Json | None:
+    """What the holdout says was saved, by month and in all; None for a service without a holdout so far."""
+    accounts = [account for _, account in sorted(state.ledger.items())]
+    if not accounts:
+        return None
+    months = sorted({a.month for a in accounts})
+    return {
+        "total": _saving(accounts),
+        "months": {month: _saving([a for a in accounts if a.month == month]) for month in months},
+    }
+
+
+def _saving(accounts: list[Account]) -> Json:
+    """Compared within segments where every segment's holdout is large enough, else over all segments together."""
+    apart = all(min(a.holdout.priced, a.treated.priced) >= LEAST for a in accounts)
+    found = total(accounts) if apart else saving(pooled(accounts))
+    fields = msgspec.structs.asdict(found)
+    money = {k: None if v is None else format(v, "f") for k, v in fields.items() if k.endswith("_usd")}
+    kept = ("quality_change", "quality_low", "quality_high", "calls", "holdout_calls", "unpriced_calls", "alpha")
+    return {**money, **{k: fields[k] for k in kept}, "shown": found.shown, "by_segment": apart}
+
+
 def _scores(state: ServiceState) -> Json:
     by_name: dict[str, tuple[int, float]] = {}
-    for (_, _, name), (n, total) in state.scores.items():
+    for (_, _, name), (n, values) in state.scores.items():
         m, so_far = by_name.get(name, (0, 0.0))
-        by_name[name] = (m + n, so_far + total)
-    return {name: {"count": n, "mean": total / n} for name, (n, total) in sorted(by_name.items())}
+        by_name[name] = (m + n, so_far + values)
+    return {name: {"count": n, "mean": values / n} for name, (n, values) in sorted(by_name.items())}

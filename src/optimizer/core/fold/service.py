@@ -3,6 +3,7 @@
 from optimizer.core.fold.calls import Arm
 from optimizer.core.fold.cell import Cell
 from optimizer.core.learning import bounds_of
+from optimizer.core.ledger import Account, month_of
 from optimizer.core.segments import admit, segment_of
 from optimizer.model import FeedbackEvent, Policy, Scalar, Service, Split
 
@@ -29,6 +30,7 @@ class ServiceState:
         self.catalog: list[tuple[int, tuple[str, ...]]] = []
         self.splits: list[tuple[int, Split | None]] = []
         self.assigned: dict[str, int] = {}
+        self.ledger: dict[tuple[str, str], Account] = {}
         self.scores: dict[tuple[str, str, str], tuple[int, float]] = {}
         self.last_event_at: int | None = None
 
@@ -97,6 +99,14 @@ class ServiceState:
         self.since_policy += 1
         if self.last_event_at is None or event.occurred_at > self.last_event_at:
             self.last_event_at = event.occurred_at
+
+    def account(self, occurred_at: int, segment: str) -> Account:
+        """The ledger's account for a call of that time and segment, made on first use."""
+        key = (month_of(occurred_at), segment)
+        account = self.ledger.get(key)
+        if account is None:
+            account = self.ledger[key] = Account(self.declaration.name, *key)
+        return account
 
     def score(self, name: str, segment: str, variant: str, value: float) -> None:
         """Count one score of any name."""

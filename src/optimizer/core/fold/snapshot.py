@@ -11,6 +11,7 @@ from optimizer.core.fold.rollouts import Rollouts
 from optimizer.core.fold.service import ServiceState
 from optimizer.core.fold.state import Changes, State
 from optimizer.core.learning import Evidence
+from optimizer.core.ledger import Account
 from optimizer.core.rollout import Rollout
 from optimizer.core.sketch import QuantileSketch, SketchState
 from optimizer.model import Policy, Score, Service, Split
@@ -20,6 +21,7 @@ SEGMENTS = "fold/segment/"
 CALLS = "fold/call/"
 POLICIES = "fold/policy/"
 ROLLOUTS = "fold/rollout/"
+LEDGER = "fold/ledger/"
 ORPHANS = "fold/orphans"
 
 
@@ -69,6 +71,7 @@ _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 _service = msgspec.msgpack.Decoder(ServiceImage)
 _segment = msgspec.msgpack.Decoder(list[CellImage])
 _orphans = msgspec.msgpack.Decoder(OrphansImage)
+_ledger = msgspec.msgpack.Decoder(list[Account])
 _rollout = msgspec.msgpack.Decoder(Rollout)
 _call = msgspec.msgpack.Decoder(Call)
 
@@ -94,6 +97,10 @@ def documents(state: State, changes: Changes) -> Iterator[tuple[str, bytes | Non
         yield CALLS + name, _encode(call)
     for (name, version), offset in changes.policies.items():
         yield policy_key(name, version), str(offset).encode()
+    for name, month in sorted(changes.ledger):
+        ledger = {} if (found := state.services.get(name)) is None else found.ledger
+        accounts = [account for (m, _), account in ledger.items() if m == month]
+        yield f"{LEDGER}{name}/{month}", _encode(accounts) if accounts else None
     for rollout_id in sorted(state.rollouts.changed):
         yield ROLLOUTS + rollout_id, _encode(state.rollouts.known[rollout_id])
     if changes.orphans:
@@ -109,6 +116,7 @@ def restore(
     segments: Iterable[tuple[str, bytes]],
     orphans: bytes | None,
     rollouts: Iterable[bytes] = (),
+    ledgers: Iterable[bytes] = (),
 ) -> State:
     """The state as of `cursor` from the (key, body) pairs of its documents."""
     state = State()
@@ -120,6 +128,9 @@ def restore(
         for image in _segment.decode(body):
             if name in state.services:
                 state.services[name].cells[segment, image.variant] = _restore_cell(image)
+    for account in (a for body in ledgers for a in _ledger.decode(body)):
+        if account.service in state.services:
+            state.services[account.service].ledger[account.month, account.segment] = account
     found = [_rollout.decode(body) for body in rollouts]
     state.rollouts = Rollouts({rollout.id: rollout for rollout in found})
     if orphans is not None:

@@ -15,6 +15,7 @@ from optimizer.core.fold.calls import Arm, Call, Orphans, names_of
 from optimizer.core.fold.rollouts import Rollouts, outcome_of, promoted_baseline
 from optimizer.core.fold.service import UNATTRIBUTED, ServiceState
 from optimizer.core.judge import Outcome
+from optimizer.core.ledger import month_of
 from optimizer.core.rollout import Command, Observed, Tick
 from optimizer.model import FeedbackEvent, InvalidArgument, Policy, Score
 
@@ -29,6 +30,7 @@ class Changes:
     segments: set[tuple[str, str]] = field(default_factory=set)
     calls: dict[str, Call] = field(default_factory=dict)
     policies: dict[tuple[str, int], int] = field(default_factory=dict)
+    ledger: set[tuple[str, str]] = field(default_factory=set)
     orphans: bool = False
 
 
@@ -69,6 +71,7 @@ class State:
             withdrawn = self.services.pop(name, None)
             if withdrawn is not None:
                 self.changes.segments.update((name, segment) for segment, _ in withdrawn.cells)
+                self.changes.ledger.update((name, month) for month, _ in withdrawn.ledger)
         elif name in self.services:
             self.services[name].declare(declared.service, offset)
             self._cancel_orphaned(name, declared)
@@ -130,7 +133,8 @@ class State:
         if state is None:
             self.undeclared += 1
             return None
-        segment, variant, arm = place(state, event)
+        placed = place(state, event)
+        segment, variant, arm = placed.segment, placed.variant, placed.arm
         names = names_of(event)
         quality = event.quality
         early = self.orphans.take(names)
@@ -139,8 +143,11 @@ class State:
             if early.name == QUALITY:
                 quality = early.value
         state.count(event, segment, variant, quality)
+        if placed.held_out is not None:
+            state.account(event.occurred_at, segment).record(placed.held_out, event.cost_usd, quality)
+            self.changes.ledger.add((event.service, month_of(event.occurred_at)))
         if names:
-            call = Call(event.service, segment, variant, quality, event.occurred_at, arm)
+            call = Call(event.service, segment, variant, quality, event.occurred_at, arm, placed.held_out)
             for name in names:
                 self.changes.calls[name] = call
         self.changes.services.add(event.service)
@@ -165,13 +172,21 @@ class State:
         if score.name == QUALITY:
             state.cell(found.segment, found.variant).judge(score.value, found.quality)
             state.since_policy += 1
-            call = Call(found.service, found.segment, found.variant, score.value, found.occurred_at, found.arm)
+            call = Call(
+                found.service, found.segment, found.variant, score.value, found.occurred_at, found.arm, found.held_out
+            )
             for name in names:
                 self.changes.calls[name] = call
         self.changes.services.add(found.service)
         self.changes.segments.add((found.service, found.segment))
-        if found.arm is None or (score.name == QUALITY and found.quality is not None):
-            return None  # the judge takes the first judgement of a call: it cannot take one back
+        if score.name == QUALITY and found.quality is not None:
+            return None  # judge and ledger take the first judgement of a call: they cannot take one back
+        if score.name == QUALITY and found.held_out is not None:
+            account = state.account(found.occurred_at, found.segment)
+            (account.holdout if found.held_out else account.treated).rate(score.value)
+            self.changes.ledger.add((found.service, account.month))
+        if found.arm is None:
+            return None
         outcome = Outcome(
             candidate=found.arm.candidate,
             values={score.name: score.value},
@@ -182,8 +197,18 @@ class State:
         return self._step(offset, found.arm.rollout_id, Observed(score.received_at, outcome, found.arm.share))
 
 
-def place(state: ServiceState, event: FeedbackEvent) -> tuple[str, str, Arm | None]:
-    """Segment, variant and arm of a call: those of its assignment, unless the event says that another variant ran."""
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where a call belongs: its cell, its side of a rollout, and its side of the holdout (None: it was not drawn)."""
+
+    segment: str
+    variant: str
+    arm: Arm | None = None
+    held_out: bool | None = None
+
+
+def place(state: ServiceState, event: FeedbackEvent) -> Placed:
+    """As its assignment says, unless the event says that another variant ran: then the call is on no side."""
     ref: AssignmentRef | None = None
     if event.assignment_id is not None:
         try:
@@ -191,8 +216,11 @@ def place(state: ServiceState, event: FeedbackEvent) -> tuple[str, str, Arm | No
         except InvalidArgument:
             ref = None  # the intake refuses such ids; a log written before a format change may hold one
     if ref is None:
-        return state.segment(event.context), event.variant or UNATTRIBUTED, None
+        return Placed(state.segment(event.context), event.variant or UNATTRIBUTED)
     assigned = state.variant_of(ref.policy_version, ref.variant)
     variant = event.variant or assigned or UNATTRIBUTED
-    arm = state.arm_of(ref.policy_version, ref.reason) if variant == assigned else None
-    return state.known_segment(ref.segment), variant, arm
+    segment = state.known_segment(ref.segment)
+    if variant != assigned:
+        return Placed(segment, variant)
+    held_out = ref.reason == "holdout" if state.declaration.holdout else None
+    return Placed(segment, variant, state.arm_of(ref.policy_version, ref.reason), held_out)
