@@ -1,10 +1,12 @@
 """The learned policy: explicit positive probabilities, the same bytes for the same evidence, the floor kept."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimizer.core.learning import Evidence, Rows, learn
-from optimizer.model import Constraint, Objective, Service, Variant
+from optimizer.core.learning.policy import PARTS
+from optimizer.model import Constraint, InvalidArgument, Objective, Service, Variant
 
 FLOOR = Constraint(metric="quality", min_ratio_to_best=0.95)
 
@@ -66,3 +68,40 @@ def test_without_evidence_the_baseline_is_safe_and_the_others_are_tried() -> Non
 def test_single_variant_gets_everything() -> None:
     rows = learn(service(1, FLOOR), gather([(0, 0, 0.5, 1.0, 1.0)]))
     assert rows.rows["a=0"].probabilities == rows.default.probabilities == (1.0,)
+
+
+def test_removed_and_added_variants_are_taken_as_they_come() -> None:
+    evidence = gather([(i % 3, i % 3, 1.0, 1.0, 1.0) for i in range(90)])
+    fewer = Service(
+        name="s",
+        objective=Objective(goal="minimize_cost", constraints=(FLOOR,)),
+        variants=(Variant(name="v2"), Variant(name="new"), Variant(name="v0")),
+        baseline="v0",
+    )
+    rows = learn(fewer, evidence)
+    check(rows)
+    assert set(rows.rows) == {"a=0", "a=2"}
+    assert not rows.default.exploit[1]
+
+
+def test_stale_cells_are_named_and_the_evidence_is_not_touched() -> None:
+    evidence = gather([(0, 0, 1.0, 1.0, 1.0)] * 1000 + [(0, 0, 0.0, 1.0, 1.0)] * 40)
+    before = evidence["a=0", "v0"].state()
+    rows = learn(service(3, FLOOR), evidence)
+    assert rows.stale == (("a=0", "v0"),)
+    assert evidence["a=0", "v0"].state() == before
+    evidence["a=0", "v0"].forget()
+    assert learn(service(3, FLOOR), evidence).stale == ()
+
+
+def test_probabilities_are_whole_millionths() -> None:
+    rows = learn(service(3, FLOOR), gather([(i % 4, i % 3, (i % 5) / 5, i % 3 + 1.0, 1.0) for i in range(200)]))
+    for row in rows.rows.values():
+        parts = [probability * PARTS for probability in row.probabilities]
+        assert [round(part) for part in parts] == [round(part, 6) for part in parts]
+        assert sum(round(part) for part in parts) == PARTS
+
+
+def test_quantile_of_something_without_a_distribution_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match="quantile"):
+        learn(service(2, Constraint(metric="error_rate", quantile=0.9, max=0.1)), {})

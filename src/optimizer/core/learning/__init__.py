@@ -1,5 +1,7 @@
 """The learning policy: evidence in, explicit probabilities per segment out."""
 
+from optimizer.core.learning.belief import Belief as Belief
+from optimizer.core.learning.belief import beliefs as beliefs
 from optimizer.core.learning.evidence import Evidence as Evidence
 from optimizer.core.learning.policy import BoundReport as BoundReport
 from optimizer.core.learning.policy import Rows as Rows

@@ -5,7 +5,8 @@ from typing import Final
 import numpy as np
 
 from optimizer.core.learning.objective import Problem
-from optimizer.core.learning.program import CONFIDENCE, Solution, lagrangian
+from optimizer.core.learning.program import Solution, lagrangian
+from optimizer.core.learning.slack import CONFIDENCE
 from optimizer.core.learning.tables import Array, Mask, Tables
 
 TRIAL: Final = 0.3
@@ -17,10 +18,13 @@ FLOOR: Final = 0.003
 `BUDGET` of the loss; and at least `LEAST`, so that every choice has a probability."""
 BUDGET: Final = 0.01
 LEAST: Final = 0.0001
-HORIZON: Final = 5000.0
-PERIOD: Final = 500.0
-MOST: Final = 0.3
+HORIZON: Final = 10000.0
+"""Calls for which knowledge is bought at least: a service lives long, so what is worth knowing is learnt early."""
+PERIOD: Final = 250.0
+"""Calls over which missing knowledge is collected, as far as `MOST` allows."""
+MOST: Final = 0.4
 """The most that exploration for knowledge may take of a segment."""
+MOST_ASTRAY: Final = 0.1
 
 
 def eligibility(problem: Problem) -> Mask:
@@ -77,7 +81,9 @@ def worthwhile(problem: Problem, tables: Tables, solution: Solution, base: Array
         have = bound.gain.noise / np.maximum(bound.gain.own, 1e-300)
         cost = np.maximum(gap, 1e-3 * gap.max(initial=1e-300))
         count = np.abs(slack.weights) * np.sqrt(bound.gain.noise * lam * CONFIDENCE * horizon / (2.0 * slack.sd * cost))
-        extra = np.maximum(extra, np.where(calls > 0.0, (count - have) / np.maximum(calls, 1e-9), 0.0))
+        missing = np.where(calls > 0.0, (count - have) / np.maximum(calls, 1e-9), 0.0)
+        # A bound that nothing can keep has no sensible price: then knowledge may cost little only.
+        extra = np.maximum(extra, np.minimum(missing, MOST if slack.holds else MOST_ASTRAY))
     room = np.clip(MOST - base.sum(axis=1, keepdims=True), 0.0, None)
     extra = np.clip(extra - solution.shares, 0.0, MOST)
     asked = extra.sum(axis=1, keepdims=True)

@@ -7,8 +7,8 @@ import numpy as np
 
 from optimizer.core.learning import exploration, posterior
 from optimizer.core.learning.evidence import Evidence
-from optimizer.core.learning.objective import measure, pose
-from optimizer.core.learning.program import lagrangian, solve, wanted
+from optimizer.core.learning.objective import Problem, measure, pose
+from optimizer.core.learning.program import Solution, lagrangian, solve, wanted
 from optimizer.core.learning.tables import Array, Mask, Tables, tabulate
 from optimizer.model import Constraint, Row, Service
 
@@ -56,7 +56,7 @@ def learn(service: Service, evidence: Mapping[tuple[str, str], Evidence]) -> Row
     solution = solve(problem, base, eligible)
     base = np.maximum(base, exploration.floors(problem, solution))
     extra = exploration.worthwhile(problem, tables, solution, base)
-    solution = solve(problem, base + extra, eligible, solution.multipliers)
+    solution = _explored(problem, base, extra, eligible, solution)
     best = lagrangian(problem, solution.multipliers)
     leader = np.where(eligible, best, np.inf).argmin(axis=1)
     used = wanted(problem, eligible, solution.multipliers) >= 0.2
@@ -64,7 +64,7 @@ def learn(service: Service, evidence: Mapping[tuple[str, str], Evidence]) -> Row
     rows = _rows(solution.shares, used)
     reports = tuple(
         BoundReport(
-            bound.constraint, slack.value, slack.target, slack.sd, slack.room >= -1e-9, float(multiplier) * problem.unit
+            bound.constraint, slack.value, slack.target, slack.sd, slack.holds, float(multiplier) * problem.unit
         )
         for bound, slack, multiplier in zip(problem.bounds, solution.slacks, solution.multipliers, strict=True)
     )
@@ -74,6 +74,17 @@ def learn(service: Service, evidence: Mapping[tuple[str, str], Evidence]) -> Row
         bounds=reports,
         stale=stale,
     )
+
+
+def _explored(problem: Problem, base: Array, extra: Array, eligible: Mask, first: Solution) -> Solution:
+    """The solution with as much of the extra exploration as breaks no bound that holds without it."""
+    kept = [slack.holds for slack in first.slacks]
+    solution = first
+    for part in (1.0, 0.4, 0.0):
+        solution = solve(problem, base + part * extra, eligible, first.multipliers)
+        if all(slack.holds or not before for slack, before in zip(solution.slacks, kept, strict=True)):
+            break
+    return solution
 
 
 def _stale(service: Service, tables: Tables) -> tuple[tuple[str, str], ...]:

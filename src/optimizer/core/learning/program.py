@@ -3,10 +3,9 @@
     minimise   sum_s share_s sum_v p_sv loss_sv
     subject to sum_s share_s sum_v p_sv gain_sv >= target                    for every bound
 
-For given multipliers the program falls apart into one choice per segment (Lagrangian relaxation), so one bound is
-solved exactly by bisection of its multiplier, several by taking them in turn (the dual is concave). The choices are
-softened to posterior probabilities of being the best one (Thompson, Biometrika 25, 1933, made explicit), and each
-bound is asked to hold at `CONFIDENCE` standard deviations of its own posterior, a margin that evidence makes smaller.
+For a given multiplier the program falls apart into one choice per segment (Lagrangian relaxation), so one bound is
+solved exactly by bisection of its multiplier; several go to `optimizer.core.learning.linear`. The choices are softened
+to posterior probabilities of being the best one (Thompson, Biometrika 25, 1933, made explicit).
 """
 
 import math
@@ -15,37 +14,18 @@ from typing import Final
 
 import numpy as np
 
+from optimizer.core.learning.linear import optimum
 from optimizer.core.learning.objective import Bound, Problem
+from optimizer.core.learning.slack import Slack, slack
 from optimizer.core.learning.tables import Array, Mask
 
-CONFIDENCE: Final = 1.3
-"""Standard deviations: the floor is kept with a posterior probability of 90 %."""
-CALLS: Final = 2000.0
 TEMPER: Final = 0.5
-_ROUNDS: Final = 3
+"""Shares are as sharp as if the posterior's deviations were this part of themselves: knowledge that a bound needs is
+bought separately where it pays (`exploration.worthwhile`), not drawn everywhere."""
 _DECADES: Final = 4.0
 _COARSE: Final = 0.5
 _FINE: Final = 0.05
 """Relative precision of a multiplier in a first and in a repeated search; the bound holds at the value taken."""
-
-
-@dataclass(frozen=True, slots=True)
-class Slack:
-    """How far a bound is from being violated under some shares.
-
-    `sd` is the standard deviation of `value - target` and `weights` are its derivatives by each cell.
-    """
-
-    value: float
-    target: float
-    sd: float
-    debt: float
-    weights: Array
-
-    @property
-    def room(self) -> float:
-        """What is left after the margin; negative when the bound is not kept with confidence."""
-        return self.value - self.target - self.debt - CONFIDENCE * self.sd
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,37 +43,33 @@ def solve(problem: Problem, explore: Array, eligible: Mask, near: Array | None =
     `explore` is (segments + 1, variants) with row sums below 1; `near` are multipliers of a similar problem, which
     make the search shorter. Infeasible bounds are violated as little as possible.
     """
-    precision = _COARSE if near is None else _FINE
+    if len(problem.bounds) > 1:
+        shares, lam = optimum(problem, explore, eligible)
+        unseen = problem.share <= 0.0
+        shares[unseen] = mixed(problem, explore, eligible, lam)[unseen]
+        return Solution(shares, lam, tuple(slack(problem, bound, shares) for bound in problem.bounds))
     lam = np.zeros(len(problem.bounds)) if near is None else near.copy()
     below = lam.copy()
-    for _ in range(_ROUNDS if len(lam) > 1 else 1):
-        for j in range(len(lam)):
-            below[j], lam[j] = _multiplier(problem, explore, eligible, lam, j, precision)
+    for bound in problem.bounds:
+        below[0], lam[0] = _multiplier(problem, bound, explore, eligible, lam[0], _COARSE if near is None else _FINE)
     shares = mixed(problem, explore, eligible, lam)
-    slacks = [slack(problem, bound, shares) for bound in problem.bounds]
-    for j in range(len(lam)):
-        if below[j] < lam[j]:
-            trial = lam.copy()
-            trial[j] = below[j]
-            shares, slacks = _between(problem, shares, slacks, mixed(problem, explore, eligible, trial))
-    return Solution(shares, lam, tuple(slacks))
+    slacks = tuple(slack(problem, bound, shares) for bound in problem.bounds)
+    if (below < lam).any():
+        shares, slacks = _between(problem, shares, slacks[0], mixed(problem, explore, eligible, below))
+    return Solution(shares, lam, slacks)
 
 
-def _between(problem: Problem, safe: Array, slacks: list[Slack], better: Array) -> tuple[Array, list[Slack]]:
-    """As far from the safe shares towards the better ones as the bounds allow.
+def _between(problem: Problem, safe: Array, here: Slack, better: Array) -> tuple[Array, tuple[Slack]]:
+    """As far from the safe shares towards the better ones as the bound allows.
 
     At the right multiplier choices flip, and the bound may be met only by a mixture of before and after. The room left
     is a concave function of the shares, so that linear interpolation errs to the safe side.
     """
-    part = 1.0
-    for bound, here in zip(problem.bounds, slacks, strict=True):
-        there = slack(problem, bound, better).room
-        if there < min(0.0, here.room):
-            part = min(part, max(0.0, here.room) / (max(0.0, here.room) - there))
-    if part <= 0.0:
-        return safe, slacks
+    bound = problem.bounds[0]
+    there, room = slack(problem, bound, better).room, max(0.0, here.room)
+    part = room / (room - there) if there < min(0.0, here.room) else 1.0
     shares = safe + part * (better - safe)
-    return shares, [slack(problem, bound, shares) for bound in problem.bounds]
+    return shares, (slack(problem, bound, shares),)
 
 
 def mixed(problem: Problem, explore: Array, eligible: Mask, lam: Array) -> Array:
@@ -128,46 +104,25 @@ def wanted(problem: Problem, eligible: Mask, lam: Array) -> Array:
     return beats
 
 
-def slack(problem: Problem, bound: Bound, shares: Array) -> Slack:
-    """Where the bound stands under the shares, against the rival that leaves the least room."""
-    weights = problem.share[:, None] * shares
-    gain = bound.gain
-    value = float((weights * gain.mean).sum())
-    luck = float((weights * gain.noise).sum()) / CALLS
-    if not bound.rivals:
-        variance = gain.variance_of(weights) + luck
-        return Slack(value, bound.target, math.sqrt(variance), bound.debt, weights)
-    variances = gain.variances_against(weights, bound.ratio * problem.share) + luck
-    targets = bound.ratio * (problem.share[:, None] * gain.mean).sum(axis=0)
-    deviations = np.sqrt(variances)
-    wanted_most = targets + CONFIDENCE * deviations
-    rival = max(bound.rivals, key=wanted_most.tolist().__getitem__)
-    weights[:, rival] -= bound.ratio * problem.share
-    return Slack(value, float(targets[rival]), float(deviations[rival]), bound.debt, weights)
-
-
 def _multiplier(
-    problem: Problem, explore: Array, eligible: Mask, lam: Array, j: int, precision: float
+    problem: Problem, bound: Bound, explore: Array, eligible: Mask, guess: float, precision: float
 ) -> tuple[float, float]:
-    """A multiplier at which bound `j` does not hold and one, little larger, at which it does, the others given.
+    """A multiplier at which the only bound does not hold and one, little larger, at which it does.
 
     Both are 0 when it holds anyway; the second is the largest tried when it holds nowhere.
     """
-    bound, trial = problem.bounds[j], lam.copy()
 
     def room(logarithm: float) -> float:
-        trial[j] = math.exp(logarithm)
+        trial = np.array([math.exp(logarithm)])
         return slack(problem, bound, mixed(problem, explore, eligible, trial)).room
 
-    trial[j] = 0.0
-    if slack(problem, bound, mixed(problem, explore, eligible, trial)).room >= 0.0:
+    if slack(problem, bound, mixed(problem, explore, eligible, np.zeros(1))).room >= 0.0:
         return 0.0, 0.0
     middle = math.log(_scale(problem, bound, eligible))
     low, high = middle - _DECADES * math.log(10.0), middle + _DECADES * math.log(10.0)
-    if lam[j] > 0.0:  # a guess: close in on it from outside, by factors 2, 8, 128
-        guess = math.log(lam[j])
+    if guess > 0.0:  # close in on it from outside, by factors 2, 8, 128
         for step in (1.0, 3.0, 7.0):
-            below, above = guess - step * math.log(2.0), guess + step * math.log(2.0)
+            below, above = math.log(guess) - step * math.log(2.0), math.log(guess) + step * math.log(2.0)
             if below > low and room(below) < 0.0:
                 low = below
                 if above < high and room(above) >= 0.0:
