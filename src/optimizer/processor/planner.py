@@ -1,13 +1,12 @@
 """When to compute a new policy, and computing it: after at most 25 new events or one second, whichever comes first."""
 
-import hashlib
 from collections.abc import Callable
 
 from optimizer.core import records
 from optimizer.core.fold import ServiceState, State
-from optimizer.core.learning import learn
+from optimizer.core.planning import compute
 from optimizer.core.rollout import Tick, apply, waits_for_time
-from optimizer.model import Policy, Row, Split
+from optimizer.model import Split
 from optimizer.storage import Record
 
 EVENTS = 25
@@ -60,36 +59,3 @@ class Planner:
         self._last[name] = clock
         self._not_before[name] = clock + (self._stopwatch() - before) / SHARE
         return Record(kind=records.POLICY, key=name, payload=records.encode(policy))
-
-
-def compute(service: ServiceState, split: Split | None, cursor: int, now: int) -> Policy:
-    """The next policy of a service: a function of its state, its version number and nothing else (`now` is a stamp)."""
-    spec = service.declaration
-    version = 1 if service.policy is None else service.policy.version + 1
-    seed = int.from_bytes(hashlib.blake2b(f"{spec.name}/{version}".encode(), digest_size=6).digest(), "big")
-    baseline = spec.index(spec.baseline)
-    if baseline is None:
-        raise ValueError(f"service {spec.name!r} was declared with an unknown baseline")
-    stale: tuple[tuple[str, str], ...] = ()
-    if spec.mode == "fixed":
-        only = tuple(1.0 if i == baseline else 0.0 for i in range(len(spec.variants)))
-        rows, default = {}, Row(only, tuple(p > 0 for p in only))
-    else:
-        evidence = {key: cell.evidence for key, cell in service.cells.items()}
-        learnt = learn(spec, evidence)
-        rows, default, stale = learnt.rows, learnt.default, tuple(sorted(learnt.stale))
-    return Policy(
-        service=spec.name,
-        version=version,
-        cursor=cursor,
-        seed=seed,
-        created_at=now,
-        variants=tuple(v.name for v in spec.variants),
-        baseline=baseline,
-        default=default,
-        rows=rows,
-        holdout=spec.holdout,
-        split=split,
-        mode=spec.mode,
-        stale=stale,
-    )

@@ -2,6 +2,7 @@
 
 from optimizer.core.offpolicy.estimates import Estimate as Estimate
 from optimizer.core.offpolicy.estimates import Evaluation as Evaluation
+from optimizer.core.offpolicy.estimates import Floats as Floats
 from optimizer.core.offpolicy.estimates import Log as Log
 from optimizer.core.offpolicy.estimates import evaluate as evaluate
 from optimizer.core.offpolicy.estimates import read_log as read_log
