@@ -22,8 +22,8 @@ _WEIGHTS: Final[dict[str, Metric]] = {
 }
 _MOST_ERRORS: Final = 0.98
 SMALLEST: Final = 1e-30
-PACE: Final = 1.0
-"""How much of a debt is asked back on top of the target."""
+PACE: Final = 2.0
+"""How many times a debt is asked back on top of the target: it is repaid over half of the calls that made it."""
 TRIALS: Final = {"quality": 10.0, "cost_usd": 3.0, "latency_ms": 3.0, "error_rate": 3.0}
 """Known values of a metric that a variant needs before the solution may rely on it; until then it is on trial."""
 

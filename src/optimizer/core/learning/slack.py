@@ -9,8 +9,8 @@ import numpy as np
 from optimizer.core.learning.objective import Bound, Problem
 from optimizer.core.learning.tables import Array
 
-CONFIDENCE: Final = 0.85
-"""Standard deviations of posterior and luck together: a bound holds with a probability of 80 % against each rival."""
+CONFIDENCE: Final = 1.0
+"""Standard deviations of posterior and luck together: a bound holds with a probability of 84 % against each rival."""
 CALLS: Final = 2000.0
 """The number of calls whose own mean should keep the bound, so that their luck has its place in the margin."""
 
