@@ -19,6 +19,8 @@ _ENCODINGS: Final = frozenset({b"identity", b"gzip"})
 _TYPES: Final = frozenset({b"application/grpc", b"application/grpc+proto"})
 _BODY_S: Final = 10.0  # for the body of a request that is not gRPC, which is read and dropped before the answer
 _BODY: Final = 64 * 1024
+_FEW, _SMALL = 16, 2 * 1024  # fields, and bytes of their values, that need no closer look
+_FIELD = 32  # what RFC 9113 6.5.2 adds to the size of each field
 
 
 class Dispatcher:
@@ -44,17 +46,19 @@ class Dispatcher:
                 return
             route, handle = known
             stream: Stream[Any, Any] = Stream(exchange, connection, route, fields)
-            if _needs_care(fields) or len(exchange.headers) > connection.limits.header_count:
+            if _needs_care(fields):
                 self._prepare(stream, exchange, connection)
             await handle(stream)
         except GRPCError as error:
             _refuse(exchange, explain(error) or UNIMPLEMENTED)
 
     def _prepare(self, stream: Stream[Any, Any], exchange: Exchange, connection: Connection) -> None:
-        """What only some requests carry: a deadline, a compression, very many fields."""
+        """What only some requests carry: a deadline, a compression, a large header."""
         fields = stream.fields
-        if len(exchange.headers) > connection.limits.header_count:
-            raise GRPCError(Status.RESOURCE_EXHAUSTED, "the request has too many header fields")
+        limits = connection.limits
+        size = sum(len(name) + len(value) + _FIELD for name, value in exchange.headers)
+        if len(exchange.headers) > limits.header_count or size > limits.header_list:
+            raise GRPCError(Status.RESOURCE_EXHAUSTED, "the request's header is too large")
         if fields.get("grpc-encoding", b"identity") not in _ENCODINGS:
             raise GRPCError(Status.UNIMPLEMENTED, f"compression is one of {ACCEPTED}")
         if "grpc-timeout" in fields:
@@ -64,7 +68,9 @@ class Dispatcher:
 
 
 def _needs_care(fields: dict[str, bytes]) -> bool:
-    return "grpc-timeout" in fields or "grpc-encoding" in fields
+    if "grpc-timeout" in fields or "grpc-encoding" in fields or len(fields) > _FEW:
+        return True
+    return sum(map(len, fields.values())) > _SMALL
 
 
 def _is_grpc(kind: bytes) -> bool:

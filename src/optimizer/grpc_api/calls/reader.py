@@ -82,11 +82,13 @@ class Reader:
     async def _fill(self, size: int) -> bool:
         """Have `size` bytes in the buffer; false when the request ends before the first of them."""
         pieces: list[Any] = [self._buffer[self._start :]]
-        have = len(pieces[0])
-        held = 0
+        held = have = len(pieces[0])
         connection = self._connection
+        connection.partial += have
         try:
             while have < size:
+                if connection.partial > connection.limits.partial_messages:
+                    raise GRPCError(Status.RESOURCE_EXHAUSTED, "too many unfinished messages on this connection")
                 piece = await (self._receive_rest() if have else self._receive())
                 if not piece:
                     if self._exchange.ended and not have:
@@ -98,8 +100,6 @@ class Reader:
                 have += len(piece)
                 held += len(piece)
                 connection.partial += len(piece)
-                if connection.partial > connection.limits.partial_messages:
-                    raise GRPCError(Status.RESOURCE_EXHAUSTED, "too many unfinished messages on this connection")
         finally:
             connection.partial -= held
         self._buffer = b"".join(pieces)

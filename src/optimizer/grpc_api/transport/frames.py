@@ -50,6 +50,7 @@ class FrameCounter:
     __slots__ = (
         "_begun_at",
         "_block",
+        "_block_size",
         "_data_sent",
         "_empty",
         "_header",
@@ -67,15 +68,17 @@ class FrameCounter:
         "active",
         "control",
         "frames",
+        "large",
         "opened",
         "settled",
-    )  # fmt: skip
+    )
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._preface = len(PREFACE)  # bytes of it still to come
         self._header = b""  # of a frame whose header is split over two reads
         self._left = 0  # payload bytes of the current frame still to come
+        self._block_size = 0  # bytes of the header block seen last
         self._block = 0  # frames of the header block that is open; 0: none
         self._begun_at = 0.0  # when the frame or block that is open began
         self._empty = 0
@@ -93,6 +96,7 @@ class FrameCounter:
         self.control = 0  # bytes that the engine will write in answer to what came in
         self.active = 0  # open calls, told by the connection
         self.settled = False  # the preface and the first SETTINGS have arrived
+        self.large: set[int] = set()  # streams whose header blocks, just fed, are larger than a header list may be
 
     def unfinished_since(self) -> float | None:
         """When the frame or header block that is still open began; None when nothing is open."""
@@ -113,6 +117,8 @@ class FrameCounter:
     def feed(self, data: bytes, now: float) -> Breach | None:
         """Count the frames that begin in `data`."""
         end = len(data)
+        if self.large and not (self._left or self._header or self._block):
+            self.large.clear()
         if self._preface:  # whether it is the right one is the engine's to say
             start = min(self._preface, end)
             self._preface -= start
@@ -135,6 +141,10 @@ class FrameCounter:
             kind = data[start + 3]
             self.frames += 1
             breach = self._count(kind, data[start + 4], length, now)
+            if kind in (_HEADERS, _CONTINUATION):
+                self._block_size = length + (self._block_size if kind == _CONTINUATION else 0)
+                if self._block_size > self._limits.header_list:
+                    self.large.add(int.from_bytes(data[start + 5 : start + 9], "big") & 0x7FFFFFFF)
             if breach is not None:
                 return Breach(breach)
             start += _HEADER + length
@@ -172,6 +182,7 @@ class FrameCounter:
 
     def _count_control(self, kind: int, flags: int, now: float) -> str | None:
         if kind == _CONTINUATION:
+            self._begin(now)
             self._block = 0 if flags & _END_HEADERS else self._block + 1
             return "continuations" if self._block > self._limits.continuations else None
         if kind == _RST_STREAM:

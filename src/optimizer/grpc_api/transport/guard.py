@@ -23,7 +23,18 @@ class Guard:
     unsent, so that senders can wait, and puts the reason of a breach into the GOAWAY that tells the peer about it.
     """
 
-    __slots__ = ("_limits", "_room", "_stream", "answers", "breach", "counter", "read_at", "unsent", "writing_since")
+    __slots__ = (
+        "_limits",
+        "_room",
+        "_stream",
+        "answers",
+        "breach",
+        "counter",
+        "large",
+        "read_at",
+        "unsent",
+        "writing_since",
+    )
 
     def __init__(self, stream: trio.abc.Stream, limits: Limits) -> None:
         self._stream = stream
@@ -32,6 +43,7 @@ class Guard:
         self.answers = 0
         self._room = Event()
         self.counter = FrameCounter(limits)
+        self.large = self.counter.large
         self.breach: Breach | None = None
         self.writing_since: float | None = None  # the last progress of the write that is under way
         self.read_at = trio.current_time()
