@@ -25,6 +25,7 @@ class Journal:
         self.closed_connections: list[Connection] = []
         self.refusals: list[str] = []
         self.failures: list[BaseException] = []
+        self.calls = 0
 
     def opened(self, peer: Peer) -> None:
         """Not kept."""
