@@ -152,6 +152,7 @@ class Listener(trio.abc.Listener[trio.abc.Stream]):
     def __init__(self, network: "Network", port: int) -> None:
         self._network = network
         self._port = port
+        self.socket = Address(("127.0.0.1", port), ("", 0))
         self._send, self._receive = trio.open_memory_channel[trio.abc.Stream](64)
 
     def arrive(self, stream: Stream) -> None:

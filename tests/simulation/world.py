@@ -193,6 +193,7 @@ class World:
             open_store=lambda _: open_weathered(self.state, life.weather),
             listen=self._listen_rest,
             threads=False,
+            listen_grpc=self._listen_operators,  # type: ignore[arg-type]  # listeners of streams in memory
         )
         return [self._sabotage(life, spec) for spec in declare_services(parts, doors)]
 

@@ -73,7 +73,7 @@ async def test_operators_endpoint_answers_while_the_tree_runs() -> None:
             health = (await client.get("/health")).json()
             assert health["status"] == "healthy"
             assert health["services"]["grpc_api"]["state"] == "Running"
-            assert "nothing to do" in health["services"]["grpc_api"]["message"]
+            assert "nothing to do" in health["services"]["integrations"]["message"]
             assert (await client.get("/health/ready")).status_code == 200
             assert 'service_status{service="storage"} 1.0' in (await client.get("/metrics")).text
             assert (await client.post("/metrics")).status_code == 405

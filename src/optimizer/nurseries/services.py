@@ -9,11 +9,13 @@ import structlog
 import trio
 
 from optimizer import collector, processor, rest_api
-from optimizer.bus import Latest, News, Slot
+from optimizer.bus import Latest, Slot
 from optimizer.collector import Intake, Pricer, load_table
 from optimizer.config import Settings
 from optimizer.core.pricing import Prices
+from optimizer.grpc_api import Listen, open_listeners
 from optimizer.model import Listing
+from optimizer.nurseries.grpc import serve_grpc
 from optimizer.nurseries.policy import Criticality, Probe, Restart, Run, ServiceSpec, Stage, Verdict
 from optimizer.processor import Processor
 from optimizer.rest_api import Access, ConnectionLimits, Deps, Doorman
@@ -57,6 +59,7 @@ class Doors:
 
     open_store: Callable[[Settings], AbstractAsyncContextManager[Store]] = open_configured_store
     listen: rest_api.ListenSocket = rest_api.listen_socket
+    listen_grpc: Listen = open_listeners
     make_pricer: Callable[[Settings], Pricer] = make_pricer
     threads: bool = True
 
@@ -73,7 +76,6 @@ class Shared:
     processor: Slot[Processor] = field(default_factory=lambda: Slot("processor"))
     listings: Latest[dict[str, Listing]] = field(default_factory=lambda: Latest({}))
     doorman: Doorman
-    news: News = field(default_factory=News)
 
     @property
     def settings(self) -> Settings:
@@ -106,7 +108,7 @@ def declare_services(parts: Parts, doors: Doors | None = None) -> Sequence[Servi
         spec("integrations", idle(parts, "integrations")),
         spec("processor", run_processor(shared), "collector", "storage", probe=probe_processor(shared)),
         spec("rest_api", run_rest(shared), "processor", "storage", **edge),
-        spec("grpc_api", idle(parts, "grpc_api"), "processor", "storage", stage=Stage.EDGE),
+        spec("grpc_api", run_grpc(shared), "processor", "storage", **edge),
     ]
 
 
@@ -161,7 +163,7 @@ def run_processor(shared: Shared) -> Run:
             now=around.now,
             nonce=around.nonce,
             stopwatch=around.stopwatch,
-            news=shared.news,
+            news=shared.parts.news,
             task_status=task_status,
         )
 
@@ -198,6 +200,25 @@ def run_rest(shared: Shared) -> Run:
         )
 
     return run
+
+
+def run_grpc(shared: Shared) -> Run:
+    """The gRPC front door."""
+
+    async def run(*, task_status: trio.TaskStatus[None]) -> None:
+        await serve_grpc(
+            shared.parts,
+            SlottedStore(shared.storage),
+            shared.processor,
+            shared.intake,
+            shared.keys,
+            shared.doors.listen_grpc,
+            task_status=task_status,
+        )
+
+    return (
+        run if shared.settings.grpc_api.enabled else idle(shared.parts, "grpc_api", "switched off by grpc_api.enabled")
+    )
 
 
 def probe_storage(shared: Shared) -> Ask:
@@ -239,12 +260,12 @@ def limits_of(settings: Settings) -> ConnectionLimits:
     return ConnectionLimits(connections=limit, per_address=limit, read=int(settings.rest_api.timeout_secs) + 10)
 
 
-def idle(parts: Parts, name: str) -> Run:
-    """A service that has nothing to do in this version, and says so in health."""
+def idle(parts: Parts, name: str, why: str = "this version has nothing to do here yet") -> Run:
+    """A service that has nothing to do, and says so in health."""
 
     async def run(*, task_status: trio.TaskStatus[None]) -> None:
         task_status.started()
-        parts.board.say(name, message="this version has nothing to do here yet")
+        parts.board.say(name, message=why)
         await trio.sleep_forever()
 
     return run

@@ -26,6 +26,7 @@ class Stop:
         self.hurried = trio.Event()
         self.reason: str | None = None
         self.at: float | None = None
+        self._limit = trio.CancelScope()
         self._listeners: list[Callable[[], None]] = []
         self._start_scopes: list[trio.CancelScope] = []
         self._drain_scopes: list[trio.CancelScope] = []
@@ -48,6 +49,16 @@ class Stop:
         self.hurried.set()
         for scope in self._drain_scopes:
             scope.cancel()
+
+    def limit(self, seconds: float) -> None:
+        """Hurry that many seconds from now, if the process still runs by then; the earliest limit counts."""
+        self._limit.deadline = min(self._limit.deadline, trio.current_time() + seconds)
+
+    async def run_limit(self) -> None:
+        """Hurry when the limit says so; returns after that."""
+        with self._limit:
+            await trio.sleep_forever()
+        self.hurry("the time given for the shutdown is over")
 
     def on_request(self, listener: Callable[[], None]) -> None:
         """Have a function called at the first request, synchronously and before anything else can run."""

@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from optimizer.bus import Latest
+from optimizer.bus import Latest, News
 from optimizer.config import Settings, Supervision
 from optimizer.nurseries.health import HealthBoard
 from optimizer.nurseries.policy import Backoff, Grace, Intensity, ServiceSpec
 from optimizer.nurseries.stop import Stop
 from optimizer.nurseries.watchdog import Watchdog
 from optimizer.observability import Listen, LogControl, Metrics, ServiceManager, listen_tcp, make_metrics
+from optimizer.root.operator import Operator
 from optimizer.root.reload import Reloader
 from optimizer.root.telling import Topics
 
@@ -52,7 +53,9 @@ class Parts:
     board: HealthBoard
     metrics: Metrics
     topics: Topics
+    news: News
     reloader: Reloader
+    operator: Operator
     around: Surroundings
 
 
@@ -61,14 +64,20 @@ Declare = Callable[[Parts], Sequence[ServiceSpec]]
 
 def make_parts(settings: Settings, around: Surroundings) -> Parts:
     """Fresh parts for one run of the tree. Must be called inside Trio."""
-    cell, metrics = Latest(settings), make_metrics()
+    cell, metrics, news = Latest(settings), make_metrics(), News()
+    stop = Stop(grace_of(settings.supervision))
+    reloader = Reloader(cell, around.load, metrics, logging=around.logging, manager=around.manager)
+    topics = Topics()
+    topics.topics.update({topic.name: topic.statistics for topic in news.topics()})
     return Parts(
         settings=cell,
-        stop=Stop(grace_of(settings.supervision)),
+        stop=stop,
         board=HealthBoard(threshold=settings.supervision.failure_threshold),
         metrics=metrics,
-        topics=Topics(),
-        reloader=Reloader(cell, around.load, metrics, logging=around.logging, manager=around.manager),
+        topics=topics,
+        news=news,
+        reloader=reloader,
+        operator=Operator(stop, reloader, around.logging),
         around=around,
     )
 

@@ -12,6 +12,7 @@ from optimizer.nurseries.policy import Criticality, Run, ServiceSpec, Stage
 from optimizer.nurseries.stop import watch_signals
 from optimizer.observability import Answer, Route, port_of, sample_resources, serve_endpoint
 from optimizer.observability.metrics import CONTENT_TYPE
+from optimizer.root.notices import tell
 from optimizer.root.parts import Parts
 from optimizer.root.telling import Teller
 
@@ -26,6 +27,14 @@ async def start_guards(root: Layer, parts: Parts, house: House, teller: Teller) 
     async def run_signals(*, task_status: trio.TaskStatus[None]) -> None:
         await watch_signals(parts.stop, reload=parts.reloader.request, task_status=task_status)
 
+    async def run_limit(*, task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+        await parts.stop.run_limit()
+        await trio.sleep_forever()
+
+    async def run_notices(*, task_status: trio.TaskStatus[None]) -> None:
+        await tell(parts.board, parts.settings, parts.news.system, around.now, task_status=task_status)
+
     async def run_deadlines(*, task_status: trio.TaskStatus[None]) -> None:
         task_status.started()
         await parts.stop.run_lame_duck()
@@ -37,6 +46,8 @@ async def start_guards(root: Layer, parts: Parts, house: House, teller: Teller) 
     if around.signals:
         await root.start(root_task("signals", run_signals, criticality=Criticality.FALL))
     await root.start(root_task("deadlines", run_deadlines, criticality=Criticality.FALL))
+    await root.start(root_task("limit", run_limit, criticality=Criticality.FALL))
+    await root.start(root_task("notices", run_notices))
     await root.start(root_task("reload", parts.reloader.run))
     if around.watchdog is not None:
         await root.start(root_task("watchdog", around.watchdog.run))

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import structlog
+
 from optimizer.config import apply_live, diff
 from optimizer.grpc_api.convert import success
 from optimizer.grpc_api.convert.replies import error_detail
@@ -9,8 +11,10 @@ from optimizer.grpc_api.convert.settings import requested, to_config, with_chang
 from optimizer.grpc_api.handling import Call, caller, demand, unary
 from optimizer.grpc_api.pb import config_pb2 as pb
 from optimizer.grpc_api.rooms import Rooms
-from optimizer.model import InvalidArgument, SystemNotice
+from optimizer.model import InvalidArgument
 from optimizer.security import Permission
+
+log = structlog.stdlib.get_logger(__name__)
 
 
 class SettingsMethods:
@@ -72,15 +76,7 @@ class SettingsMethods:
             self._rooms.operations.set_log_level(live.observability.log_level, "")
         if difference.live:
             warnings.append("these changes hold until the next reload or restart")
-            await self._rooms.news.system.publish(
-                SystemNotice(
-                    event_type="config.changed",
-                    severity="info",
-                    message="; ".join(f"{c.key}: {c.old} -> {c.new}" for c in difference.live),
-                    at=self._rooms.now(),
-                    metadata={"by": caller(call)},
-                )
-            )
+            log.info("settings changed", by=caller(call), changes=[c.key for c in difference.live])
         return pb.UpdateOptimizerConfigResponse(
             config=to_config(live, include_sensitive=False), warnings=warnings, status=success()
         )

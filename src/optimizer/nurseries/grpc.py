@@ -1,0 +1,111 @@
+"""The gRPC API wired to the rest of the process."""
+
+import structlog
+import trio
+
+from optimizer import grpc_api
+from optimizer.bus import Slot
+from optimizer.collector import Intake
+from optimizer.config import Settings
+from optimizer.processor import Processor
+from optimizer.processor.offices import make_offices
+from optimizer.root import Parts
+from optimizer.security import Keys, RateLimit, make_authenticator, make_server_context
+from optimizer.storage import Store
+
+log = structlog.get_logger(__name__)
+
+
+async def serve_grpc(
+    parts: Parts,
+    store: Store,
+    processor: Slot[Processor],
+    intake: Slot[Intake],
+    keys: Keys,
+    listen: grpc_api.Listen,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve every gRPC service until the process drains. Raises OSError when the address cannot be bound."""
+    around, settings = parts.around, parts.settings.get()
+    told = settings.grpc_api
+    subscriptions = grpc_api.Subscriptions(most=settings.limits.subscribers, buffer=settings.limits.subscriber_buffer)
+    rooms = grpc_api.Rooms(
+        store=store,
+        processor=processor,
+        intake=intake,
+        offices=make_offices(store, parts.news, now=around.now, nonce=around.nonce),
+        news=parts.news,
+        board=parts.board,
+        settings=parts.settings,
+        operations=parts.operator,
+        subscriptions=subscriptions,
+        now=around.now,
+        connections=lambda: count_connections(parts),
+        started_at=around.now(),
+    )
+    await grpc_api.run(
+        grpc_api.make_services(rooms),
+        make_policy(parts, keys),
+        grpc_api.Telling(
+            metrics=parts.metrics,
+            journal=None if around.logging is None else around.logging.sink,
+            rng=around.rng,
+        ),
+        host=settings.service.host,
+        port=told.port,
+        tls=make_server_context(told, "grpc_api", ["h2"]),
+        ready=parts.board.ready,
+        changes=parts.board.changes,
+        leave=parts.stop.draining.wait,
+        grace_s=max(settings.supervision.grace_edges_s - parts.stop.grace.unwind_s, 0),
+        on_drain=subscriptions.close,
+        bound=lambda url: log.info("gRPC API listens", url=url),
+        listen=listen,
+        task_status=task_status,
+    )
+
+
+def make_policy(parts: Parts, keys: Keys) -> grpc_api.Policy:
+    """Who may call, and within which limits; rates and the deadline follow a reload."""
+    settings = parts.settings.get()
+    limits = LiveRate(parts)
+    return grpc_api.Policy(
+        authenticate=make_authenticator(settings, keys).authenticate,
+        rules=grpc_api.RULES,
+        clock=lambda: parts.around.now() / 1e6,
+        limiter=limits.get,
+        per_user=lambda: parts.settings.get().grpc_api.per_user,
+        timeout_s=lambda: parts.settings.get().grpc_api.timeout_secs,
+        limits=grpc_api.Limits(
+            connections=settings.grpc_api.max_concurrent_connections,
+            streams=settings.grpc_api.max_concurrent_streams,
+            header_list=settings.limits.header_bytes,
+            message=settings.limits.body_bytes,
+        ),
+        load=grpc_api.LoadLimits(),
+        reflection=settings.grpc_api.enable_reflection,
+    )
+
+
+class LiveRate:
+    """The rate limit as the settings have it now; callers start afresh when it changes."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._key = (0.0, 0, 0)
+        self._limit = RateLimit(0.0, 1, 1)
+
+    def get(self) -> RateLimit:
+        """The limit in force."""
+        settings: Settings = self._parts.settings.get()
+        told = settings.grpc_api
+        key = (told.requests_per_second, told.burst_size, settings.limits.rate_limit_callers)
+        if key != self._key:
+            self._key, self._limit = key, RateLimit(*key)
+        return self._limit
+
+
+def count_connections(parts: Parts) -> int:
+    """The open connections of every front door."""
+    return round(sum(s.value for metric in parts.metrics.active_connections.collect() for s in metric.samples))
