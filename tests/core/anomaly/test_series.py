@@ -43,6 +43,12 @@ def test_a_change_of_the_spread_is_found() -> None:
     assert any(1_500 <= i < 1_530 for i in alerts(values))
 
 
+def test_noise_that_stops_is_found() -> None:
+    values = noise(14, 2_400)
+    values[2_000:2_060] = [51.0] * 60
+    assert any(2_000 <= i < 2_060 for i in alerts(values))
+
+
 def test_a_flat_line_in_the_middle_of_a_daily_pattern_is_found() -> None:
     rng = random.Random(4)
     values = [day(i) + rng.gauss(0, 1) for i in range(288 * 12)]

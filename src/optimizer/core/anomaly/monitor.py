@@ -18,8 +18,8 @@ class AnomalyAlert(msgspec.Struct, frozen=True, kw_only=True):
     """A series does what it never did, or is normal again ("recovered", severity "info").
 
     `timestamp` is that of the sample that raised it (microseconds since 1970). `observed` and `expected` are the
-    signal's: the mean of the last 5 values, their spread, or the distance to the nearest earlier stretch. `score` is
-    the deviation in units of the limit then in force, so at least 1 for an anomaly.
+    signal's: the mean of the last 5 values, the spread of the last 20, or the distance to the nearest earlier
+    stretches. `score` is the deviation in units of the limit then in force, so at least 1 for an anomaly.
     """
 
     metric: str

@@ -1,6 +1,6 @@
 """One series: is its latest value, spread or shape unlike what it used to be?"""
 
-from math import sqrt
+from math import log, sqrt
 from typing import Literal
 
 import msgspec
@@ -9,12 +9,12 @@ from optimizer.core.anomaly.moments import Moments
 from optimizer.core.anomaly.season import Season
 from optimizer.core.anomaly.shape import ShapeNovelty
 
-Signal = Literal["level", "spread", "shape"]
+Signal = Literal["level", "spread", "flat", "shape"]
 
 LEVEL, SPREAD = 5, 20
 """Points that the level and the spread are taken over."""
 
-LIMITS: dict[Signal, float] = {"level": 5.0, "spread": 4.5, "shape": 3.5}
+LIMITS: dict[Signal, float] = {"level": 5.0, "spread": 4.5, "flat": 4.5, "shape": 3.5}
 """Standard deviations of each signal that make a score of 1."""
 
 LEARNING = 150
@@ -49,6 +49,7 @@ class SeriesState(msgspec.Struct, array_like=True):
     values: Moments = msgspec.field(default_factory=Moments)
     level: Moments = msgspec.field(default_factory=Moments)
     spread: Moments = msgspec.field(default_factory=Moments)
+    flat: Moments = msgspec.field(default_factory=Moments)
     shape: Moments = msgspec.field(default_factory=Moments)
     season: Season = msgspec.field(default_factory=Season.new)
     history: tuple[float, bytes] = (0.0, b"")
@@ -63,9 +64,10 @@ class SeriesState(msgspec.Struct, array_like=True):
 class SeriesDetector:
     """Judges each value of one series by those before it, then learns it.
 
-    Three signals are followed: the mean of the last 5 values and the spread of the last 20, both after removing what
-    the time of day or week explains, and the distance of the last 24 to the most alike earlier stretches. Each is
-    measured in standard deviations of its own past. The limit rises where a series' own past is full of extremes.
+    Four signals are followed: the mean of the last 5 values, the spread of the last 20 and how close that is to none
+    (the logarithm of the spread), all after removing what the time of day or week explains, and the distance of the
+    last 24 to the most alike earlier stretches. Each is measured in standard deviations of its own past. The limit
+    rises where a series' own past is full of extremes.
     """
 
     __slots__ = ("_shape", "_state")
@@ -100,7 +102,9 @@ class SeriesDetector:
         spread = sqrt(sum([(x - centre) ** 2 for x in recent]) / len(recent))
         distance = self._shape.add(value)
 
-        findings = [_judge("level", s.level, mean, floor), _judge("spread", s.spread, spread, floor)]
+        flat = _judge("flat", s.flat, -log(spread + floor), 1e-3)
+        flat = msgspec.structs.replace(flat, observed=spread, expected=s.spread.mean)
+        findings = [_judge("level", s.level, mean, floor), _judge("spread", s.spread, spread, floor), flat]
         if distance is not None:
             findings.append(_judge("shape", s.shape, distance, floor))
         return self._decide(findings)
