@@ -152,15 +152,16 @@ class Intake:
         if fields.get("timestamp") is None:
             fields["timestamp"] = now
         sample = MetricSample(received_at=now, **fields)
-        self._check_time(sample.timestamp, now, field="timestamp")
+        if sample.timestamp > now + self._bounds.future_us:
+            raise InvalidArgument("lies in the future: check the sender's clock", field="timestamp")
         return Record(kind=records.METRIC, key=sample.name, payload=records.encode(sample))
 
-    def _check_time(self, moment: int, now: int, *, field: str = "occurred_at") -> None:
+    def _check_time(self, moment: int, now: int) -> None:
         if moment > now + self._bounds.future_us:
             ahead = (moment - now) / 1e6
-            raise InvalidArgument(f"lies {ahead:.0f} s in the future: check the sender's clock", field=field)
+            raise InvalidArgument(f"lies {ahead:.0f} s in the future: check the sender's clock", field="occurred_at")
         if moment < now - self._bounds.past_us:
-            raise InvalidArgument("lies further in the past than this server accepts", field=field)
+            raise InvalidArgument("lies further in the past than this server accepts", field="occurred_at")
 
 
 def _explain(index: int, error: ValidationError) -> Rejection:

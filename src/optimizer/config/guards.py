@@ -54,7 +54,7 @@ class Limits(Section):
     attribute_bytes: Size = key(1024, "Longest text kept in one attribute or context value.")
     segments_per_service: Size = key(1000, "Segments with their own statistics; further ones share one.")
     future_skew_s: Seconds = key(300, "How far in the future an event may say that it happened.")
-    past_horizon_s: Seconds = key(366 * 86_400.0, "How far in the past an event may say that it happened.")
+    past_horizon_s: Seconds = key(10 * 366 * 86_400.0, "How far in the past an event may say that it happened.")
 
 
 class Supervision(Section):

@@ -9,6 +9,7 @@ import trio
 from optimizer.bus import Latest, News, Slot
 from optimizer.core.records import Exposure
 from optimizer.model import Listing, StorageUnavailable
+from optimizer.processor.alerts import Alerts
 from optimizer.processor.chronicle import Chronicle, open_chronicle
 from optimizer.processor.decider import Decider
 from optimizer.processor.exposures import PENDING, ExposureLog
@@ -18,6 +19,7 @@ from optimizer.processor.planner import Planner
 from optimizer.processor.progress import Progress
 from optimizer.processor.registry import Registry
 from optimizer.processor.rollouts import RolloutDesk
+from optimizer.processor.watcher import Watcher, open_watcher
 from optimizer.storage import Store
 
 FINISH_S = (
@@ -36,6 +38,8 @@ class Processor:
     progress: Progress
     chronicle: Chronicle
     rollouts: RolloutDesk
+    watcher: Watcher
+    alerts: Alerts
 
 
 async def run(
@@ -61,6 +65,8 @@ async def run(
     fold = Fold(backend, state, Planner(now, stopwatch), decider, listings, progress, news, trio.current_time)
     chronicle = await open_chronicle(backend, news.samples)
     exposures = ExposureLog(inbox, backend)
+    alerts = Alerts(backend, news.alerts)
+    watcher = await open_watcher(backend, alerts)
     registry = Registry(backend, state, decider, progress, keys=keys, now=now)
     rollouts = RolloutDesk(backend, state, progress, now=now, new_id=lambda: make_id(now(), nonce()))
     try:
@@ -68,20 +74,22 @@ async def run(
             nursery.start_soon(exposures.run)
             await nursery.start(run_fold, fold)
             nursery.start_soon(chronicle.run)
-            with processor.provide(Processor(decider, registry, progress, chronicle, rollouts)):
+            nursery.start_soon(watcher.run)
+            with processor.provide(Processor(decider, registry, progress, chronicle, rollouts, watcher, alerts)):
                 task_status.started()
                 await trio.sleep_forever()
     finally:
         with trio.move_on_after(FINISH_S, shield=True):
-            await finish(fold, exposures, chronicle)
+            await finish(fold, exposures, chronicle, watcher)
 
 
-async def finish(fold: Fold, exposures: ExposureLog, chronicle: Chronicle) -> None:
+async def finish(fold: Fold, exposures: ExposureLog, chronicle: Chronicle, watcher: Watcher) -> None:
     """Write what is still in memory. Nothing acknowledged depends on it."""
     await exposures.finish()
     try:
         if fold.since_snapshot:
             await write_snapshot(fold)
         await chronicle.write_snapshot()
+        await watcher.write_snapshot()
     except StorageUnavailable as error:
         log.warning("no last snapshot; the next start replays the log", cursor=fold.state.cursor, error=str(error))

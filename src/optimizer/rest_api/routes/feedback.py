@@ -1,4 +1,4 @@
-"""Intake over JSON: finished calls and scores. The answer is sent after the durable append."""
+"""Intake over JSON: finished calls, scores, points of any series. The answer is sent after the durable append."""
 
 from quart import Response
 from quart_trio import QuartTrio
@@ -11,7 +11,7 @@ from optimizer.security import Permission
 
 
 def add(app: QuartTrio, intake: Slot[Intake], access: Access) -> None:
-    """Routes for feedback and scores."""
+    """Routes for feedback, scores and metrics."""
 
     @app.post("/api/v1/feedback")
     @access.needs(Permission.OPTIMIZE_EXECUTE)
@@ -22,6 +22,11 @@ def add(app: QuartTrio, intake: Slot[Intake], access: Access) -> None:
     @access.needs(Permission.OPTIMIZE_EXECUTE)
     async def post_scores() -> Response:
         return answer(_receipt(await intake.get().scores(await items("scores"))))
+
+    @app.post("/api/v1/metrics")
+    @access.needs(Permission.OPTIMIZE_EXECUTE)
+    async def post_metrics() -> Response:
+        return answer(_receipt(await intake.get().metrics(await items("metrics"))))
 
 
 def _receipt(receipt: Receipt) -> dict[str, object]:
