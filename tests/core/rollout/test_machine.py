@@ -206,7 +206,8 @@ def test_a_new_response_model_marks_and_restarts_the_comparison() -> None:
         rollout, _ = apply(rollout, Observed(i, outcome))
     assert [mark.kind for mark in rollout.judge.marks] == ["response_model", "response_model"]
     assert describe(rollout, 0)["marks"]
-    assert rollout.judge.levels[0] == 0.05 / 4
+    assert [mark.restarted for mark in rollout.judge.marks] == [True, False]  # both arms got it: one new comparison
+    assert rollout.judge.levels[0] == 0.05 / 2
 
 
 def test_a_sample_ratio_mismatch_holds_the_rollout() -> None:

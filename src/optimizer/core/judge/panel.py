@@ -226,8 +226,12 @@ def _watch(judge: Judge, kind: str, value: str, outcome: Outcome) -> None:
         known.append(value)
     if judge.calls[outcome.candidate] <= LEARNING:
         return
-    again = judge.spec.on_change == "restart" and judge.restarts < MAX_RESTARTS and len(known) <= MAX_KNOWN
-    _mark(judge, Mark(kind, outcome.candidate, value, outcome.at, sum(judge.calls), again))
+    calls = sum(judge.calls)
+    twin = any(
+        m.restarted and m.after == value and calls - m.events <= LEARNING for m in judge.marks
+    )  # both arms at once
+    again = judge.spec.on_change == "restart" and judge.restarts < MAX_RESTARTS and not twin
+    _mark(judge, Mark(kind, outcome.candidate, value, outcome.at, calls, again))
     if again:
         judge.restarts += 1
         _restart(judge, costs_only=kind == "price")
