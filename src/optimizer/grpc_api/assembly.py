@@ -34,7 +34,7 @@ def make_services(rooms: Rooms) -> Sequence[Offered]:
         AdminService(rooms),
         FeedbackService(rooms),
         RoutingService(rooms),
-        RolloutService(),
+        RolloutService(rooms),
     ]
 
 

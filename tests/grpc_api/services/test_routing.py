@@ -8,7 +8,7 @@ import pytest
 
 from optimizer.model import Alert
 from tests.grpc_api.services.conftest import NOW, Stack
-from tests.grpc_api.services.declared import compare, declare, folded, struct
+from tests.grpc_api.services.declared import compare, declare, event, folded, struct
 
 
 async def test_a_service_is_declared_read_and_listed(stack: Stack) -> None:
@@ -189,3 +189,22 @@ async def test_a_policy_learns_from_what_comes_back(stack: Stack) -> None:
     replies = await routing.all("DecideStream", iter([routing.pb.DecideRequest(service="chat")] * 200))
     cheap = sum(reply.decision.variant == "b" for reply in replies)
     assert cheap > 150
+
+
+async def test_the_ledger_states_what_the_holdout_says(stack: Stack) -> None:
+    await declare(stack, holdout=0.3)
+    routing, feedback = stack.stub("routing"), stack.stub("feedback")
+    assert not (await routing.call("GetReport", service="chat")).HasField("ledger")
+    requests = [routing.pb.DecideRequest(service="chat")] * 600
+    decisions = [reply.decision for reply in await routing.all("DecideStream", iter(requests))]
+    costs = {"a": "0.02", "b": "0.01"}
+    events = [
+        event(i, assignment_id=d.assignment_id, cost_usd=costs[d.variant], quality=0.9) for i, d in enumerate(decisions)
+    ]
+    await feedback.call("RecordFeedback", events=events)
+    await folded(stack)
+    ledger = (await routing.call("GetReport", service="chat")).ledger
+    assert ledger.treated_events + ledger.holdout_events == 600
+    assert ledger.holdout_events > 100
+    assert float(ledger.saved_low_usd) < float(ledger.saved_usd) < float(ledger.saved_high_usd)
+    assert ledger.confidence == 0.95

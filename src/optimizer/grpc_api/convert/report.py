@@ -22,8 +22,24 @@ def to_report(report: Json, *, by_segment: bool, folded_to: int) -> pb.GetReport
             errors=totals["errors"],
         ),
         rows=list(_rows(report, by_segment)),
+        ledger=_ledger(report.get("ledger")),
         policy_version=0 if policy is None else policy["version"],
         folded_to=folded_to,
+    )
+
+
+def _ledger(ledger: Json | None) -> pb.Ledger | None:
+    """What the holdout says was saved in all; unset without a holdout, amounts unset while too little is known."""
+    if ledger is None:
+        return None
+    found = ledger["total"]
+    return pb.Ledger(
+        saved_usd=found["saved_usd"],
+        saved_low_usd=found["low_usd"],
+        saved_high_usd=found["high_usd"],
+        confidence=1 - found["alpha"],
+        treated_events=found["calls"] - found["holdout_calls"],
+        holdout_events=found["holdout_calls"],
     )
 
 

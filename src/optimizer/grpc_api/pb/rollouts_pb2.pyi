@@ -43,21 +43,33 @@ VERDICT_KIND_EQUIVALENT: VerdictKind
 VERDICT_KIND_INCONCLUSIVE: VerdictKind
 
 class Guardrail(_message.Message):
-    __slots__ = ("metric", "max_drop", "max_increase", "quantile", "max")
+    __slots__ = ("metric", "max_drop", "max_increase", "quantile", "max", "max_drop_ratio", "max_increase_ratio", "max_shift", "min", "max_mean", "upper")
     METRIC_FIELD_NUMBER: _ClassVar[int]
     MAX_DROP_FIELD_NUMBER: _ClassVar[int]
     MAX_INCREASE_FIELD_NUMBER: _ClassVar[int]
     QUANTILE_FIELD_NUMBER: _ClassVar[int]
     MAX_FIELD_NUMBER: _ClassVar[int]
+    MAX_DROP_RATIO_FIELD_NUMBER: _ClassVar[int]
+    MAX_INCREASE_RATIO_FIELD_NUMBER: _ClassVar[int]
+    MAX_SHIFT_FIELD_NUMBER: _ClassVar[int]
+    MIN_FIELD_NUMBER: _ClassVar[int]
+    MAX_MEAN_FIELD_NUMBER: _ClassVar[int]
+    UPPER_FIELD_NUMBER: _ClassVar[int]
     metric: str
     max_drop: float
     max_increase: float
     quantile: float
     max: float
-    def __init__(self, metric: _Optional[str] = ..., max_drop: _Optional[float] = ..., max_increase: _Optional[float] = ..., quantile: _Optional[float] = ..., max: _Optional[float] = ...) -> None: ...
+    max_drop_ratio: float
+    max_increase_ratio: float
+    max_shift: float
+    min: float
+    max_mean: float
+    upper: float
+    def __init__(self, metric: _Optional[str] = ..., max_drop: _Optional[float] = ..., max_increase: _Optional[float] = ..., quantile: _Optional[float] = ..., max: _Optional[float] = ..., max_drop_ratio: _Optional[float] = ..., max_increase_ratio: _Optional[float] = ..., max_shift: _Optional[float] = ..., min: _Optional[float] = ..., max_mean: _Optional[float] = ..., upper: _Optional[float] = ...) -> None: ...
 
 class StartRolloutRequest(_message.Message):
-    __slots__ = ("service", "candidate", "stages", "stage_min_s", "stage_min_events", "guardrails", "alpha", "max_events", "auto")
+    __slots__ = ("service", "candidate", "stages", "stage_min_s", "stage_min_events", "guardrails", "alpha", "max_events", "auto", "timeout_s", "auto_rollback", "by_segment")
     SERVICE_FIELD_NUMBER: _ClassVar[int]
     CANDIDATE_FIELD_NUMBER: _ClassVar[int]
     STAGES_FIELD_NUMBER: _ClassVar[int]
@@ -67,6 +79,9 @@ class StartRolloutRequest(_message.Message):
     ALPHA_FIELD_NUMBER: _ClassVar[int]
     MAX_EVENTS_FIELD_NUMBER: _ClassVar[int]
     AUTO_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_S_FIELD_NUMBER: _ClassVar[int]
+    AUTO_ROLLBACK_FIELD_NUMBER: _ClassVar[int]
+    BY_SEGMENT_FIELD_NUMBER: _ClassVar[int]
     service: str
     candidate: str
     stages: _containers.RepeatedScalarFieldContainer[float]
@@ -76,40 +91,57 @@ class StartRolloutRequest(_message.Message):
     alpha: float
     max_events: int
     auto: bool
-    def __init__(self, service: _Optional[str] = ..., candidate: _Optional[str] = ..., stages: _Optional[_Iterable[float]] = ..., stage_min_s: _Optional[float] = ..., stage_min_events: _Optional[int] = ..., guardrails: _Optional[_Iterable[_Union[Guardrail, _Mapping]]] = ..., alpha: _Optional[float] = ..., max_events: _Optional[int] = ..., auto: _Optional[bool] = ...) -> None: ...
+    timeout_s: float
+    auto_rollback: bool
+    by_segment: bool
+    def __init__(self, service: _Optional[str] = ..., candidate: _Optional[str] = ..., stages: _Optional[_Iterable[float]] = ..., stage_min_s: _Optional[float] = ..., stage_min_events: _Optional[int] = ..., guardrails: _Optional[_Iterable[_Union[Guardrail, _Mapping]]] = ..., alpha: _Optional[float] = ..., max_events: _Optional[int] = ..., auto: _Optional[bool] = ..., timeout_s: _Optional[float] = ..., auto_rollback: _Optional[bool] = ..., by_segment: _Optional[bool] = ...) -> None: ...
 
 class Verdict(_message.Message):
-    __slots__ = ("metric", "verdict", "effect", "low", "high", "events")
+    __slots__ = ("metric", "verdict", "effect", "low", "high", "events", "bound", "limit", "segment", "notes", "kept")
     METRIC_FIELD_NUMBER: _ClassVar[int]
     VERDICT_FIELD_NUMBER: _ClassVar[int]
     EFFECT_FIELD_NUMBER: _ClassVar[int]
     LOW_FIELD_NUMBER: _ClassVar[int]
     HIGH_FIELD_NUMBER: _ClassVar[int]
     EVENTS_FIELD_NUMBER: _ClassVar[int]
+    BOUND_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    SEGMENT_FIELD_NUMBER: _ClassVar[int]
+    NOTES_FIELD_NUMBER: _ClassVar[int]
+    KEPT_FIELD_NUMBER: _ClassVar[int]
     metric: str
     verdict: VerdictKind
     effect: float
     low: float
     high: float
     events: int
-    def __init__(self, metric: _Optional[str] = ..., verdict: _Optional[_Union[VerdictKind, str]] = ..., effect: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., events: _Optional[int] = ...) -> None: ...
+    bound: str
+    limit: float
+    segment: str
+    notes: _containers.RepeatedScalarFieldContainer[str]
+    kept: bool
+    def __init__(self, metric: _Optional[str] = ..., verdict: _Optional[_Union[VerdictKind, str]] = ..., effect: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., events: _Optional[int] = ..., bound: _Optional[str] = ..., limit: _Optional[float] = ..., segment: _Optional[str] = ..., notes: _Optional[_Iterable[str]] = ..., kept: _Optional[bool] = ...) -> None: ...
 
 class HistoryEntry(_message.Message):
-    __slots__ = ("timestamp", "event", "stage", "reason", "actor")
+    __slots__ = ("timestamp", "event", "stage", "reason", "actor", "status", "share")
     TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     EVENT_FIELD_NUMBER: _ClassVar[int]
     STAGE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     ACTOR_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
     timestamp: _timestamp_pb2.Timestamp
     event: str
     stage: int
     reason: str
     actor: str
-    def __init__(self, timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., event: _Optional[str] = ..., stage: _Optional[int] = ..., reason: _Optional[str] = ..., actor: _Optional[str] = ...) -> None: ...
+    status: RolloutStatus
+    share: float
+    def __init__(self, timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., event: _Optional[str] = ..., stage: _Optional[int] = ..., reason: _Optional[str] = ..., actor: _Optional[str] = ..., status: _Optional[_Union[RolloutStatus, str]] = ..., share: _Optional[float] = ...) -> None: ...
 
 class Rollout(_message.Message):
-    __slots__ = ("id", "service", "candidate", "baseline", "status", "stage", "stages", "guardrails", "alpha", "auto", "awaiting_approval", "verdicts", "history", "started_at", "ended_at", "stage_min_s", "stage_min_events", "max_events")
+    __slots__ = ("id", "service", "candidate", "baseline", "status", "stage", "stages", "guardrails", "alpha", "auto", "awaiting_approval", "verdicts", "history", "started_at", "ended_at", "stage_min_s", "stage_min_events", "max_events", "share", "waiting_for", "baseline_calls", "candidate_calls")
     ID_FIELD_NUMBER: _ClassVar[int]
     SERVICE_FIELD_NUMBER: _ClassVar[int]
     CANDIDATE_FIELD_NUMBER: _ClassVar[int]
@@ -128,6 +160,10 @@ class Rollout(_message.Message):
     STAGE_MIN_S_FIELD_NUMBER: _ClassVar[int]
     STAGE_MIN_EVENTS_FIELD_NUMBER: _ClassVar[int]
     MAX_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FOR_FIELD_NUMBER: _ClassVar[int]
+    BASELINE_CALLS_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATE_CALLS_FIELD_NUMBER: _ClassVar[int]
     id: str
     service: str
     candidate: str
@@ -146,7 +182,11 @@ class Rollout(_message.Message):
     stage_min_s: float
     stage_min_events: int
     max_events: int
-    def __init__(self, id: _Optional[str] = ..., service: _Optional[str] = ..., candidate: _Optional[str] = ..., baseline: _Optional[str] = ..., status: _Optional[_Union[RolloutStatus, str]] = ..., stage: _Optional[int] = ..., stages: _Optional[_Iterable[float]] = ..., guardrails: _Optional[_Iterable[_Union[Guardrail, _Mapping]]] = ..., alpha: _Optional[float] = ..., auto: _Optional[bool] = ..., awaiting_approval: _Optional[bool] = ..., verdicts: _Optional[_Iterable[_Union[Verdict, _Mapping]]] = ..., history: _Optional[_Iterable[_Union[HistoryEntry, _Mapping]]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., stage_min_s: _Optional[float] = ..., stage_min_events: _Optional[int] = ..., max_events: _Optional[int] = ...) -> None: ...
+    share: float
+    waiting_for: str
+    baseline_calls: int
+    candidate_calls: int
+    def __init__(self, id: _Optional[str] = ..., service: _Optional[str] = ..., candidate: _Optional[str] = ..., baseline: _Optional[str] = ..., status: _Optional[_Union[RolloutStatus, str]] = ..., stage: _Optional[int] = ..., stages: _Optional[_Iterable[float]] = ..., guardrails: _Optional[_Iterable[_Union[Guardrail, _Mapping]]] = ..., alpha: _Optional[float] = ..., auto: _Optional[bool] = ..., awaiting_approval: _Optional[bool] = ..., verdicts: _Optional[_Iterable[_Union[Verdict, _Mapping]]] = ..., history: _Optional[_Iterable[_Union[HistoryEntry, _Mapping]]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., stage_min_s: _Optional[float] = ..., stage_min_events: _Optional[int] = ..., max_events: _Optional[int] = ..., share: _Optional[float] = ..., waiting_for: _Optional[str] = ..., baseline_calls: _Optional[int] = ..., candidate_calls: _Optional[int] = ...) -> None: ...
 
 class GetRolloutRequest(_message.Message):
     __slots__ = ("rollout_id",)

@@ -1,5 +1,6 @@
 """Following declarations and policies: the state first, then every newest change (states between two may be missed)."""
 
+from collections.abc import Callable
 from typing import Any
 
 import trio
@@ -30,20 +31,7 @@ class ServiceWatch:
 
     async def serve(self, call: Call[Any, Any]) -> None:
         """Send what differs from what was sent, until the client leaves. Raises Unavailable when the server stops."""
-        with self._rooms.subscriptions.admit():
-            await call_accepted(call)
-            seen = -1
-            while True:
-                processor = self._rooms.processor.peek()
-                if processor is None:
-                    await trio.sleep(RESTART_S)
-                    continue
-                frames, self._silent = self._differences(processor), False
-                if frames:
-                    await call.send_message(Frame(b"".join(frames)))
-                with trio.move_on_after(RESTART_S):
-                    seen = await _moved(processor, seen)
-                await trio.sleep(AT_MOST_EVERY_S)
+        await follow_progress(self._rooms, call, self._differences)
 
     def _differences(self, processor: Processor) -> list[Frame]:
         found: list[pb.ServiceEvent] = []
@@ -58,7 +46,26 @@ class ServiceWatch:
             if policy is not None and self._policies.get(service.name) is not policy:
                 self._policies[service.name] = policy
                 found.append(pb.ServiceEvent(service=service.name, timestamp=at, policy=to_policy(policy)))
-        return [] if self._silent else [encode_frame(event) for event in found]
+        silent, self._silent = self._silent, False
+        return [] if silent else [encode_frame(event) for event in found]
+
+
+async def follow_progress(rooms: Rooms, call: Call[Any, Any], differences: Callable[[Processor], list[Frame]]) -> None:
+    """Send what `differences` finds, now and whenever the fold has moved. Raises Unavailable when the server stops."""
+    with rooms.subscriptions.admit():
+        await call_accepted(call)
+        seen = -1
+        while True:
+            processor = rooms.processor.peek()
+            if processor is None:
+                await trio.sleep(RESTART_S)
+                continue
+            frames = differences(processor)
+            if frames:
+                await call.send_message(Frame(b"".join(frames)))
+            with trio.move_on_after(RESTART_S):
+                seen = await _moved(processor, seen)
+            await trio.sleep(AT_MOST_EVERY_S)
 
 
 async def _moved(processor: Processor, seen: int) -> int:
