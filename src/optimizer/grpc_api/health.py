@@ -9,6 +9,7 @@ from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from optimizer.bus import Latest
 from optimizer.grpc_api.calls.stream import Stream
+from optimizer.model import Unavailable
 
 SERVING: Final = HealthCheckResponse.SERVING
 NOT_SERVING: Final = HealthCheckResponse.NOT_SERVING
@@ -38,8 +39,13 @@ class Standing:
 
     def stop(self) -> None:
         """Everything is NOT_SERVING from now on; watchers hear it at once."""
-        self.set(False)
         self._stopping = True
+        self._cell.set(dict.fromkeys(self._cell.get(), NOT_SERVING))
+
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopping
 
     def get(self, service: str) -> "ServingStatus | None":
         """The status of a service; None for one that does not exist."""
@@ -72,7 +78,10 @@ class Health:
         await stream.send_message(HealthCheckResponse(status=status))
 
     async def watch(self, stream: HealthStream) -> None:
-        """The status at once and after every change, while the client listens; SERVICE_UNKNOWN when there is none."""
+        """The status at once and after every change; SERVICE_UNKNOWN for a service that does not exist.
+
+        It ends with UNAVAILABLE when the server stops, after its last message: a drain need not wait for watchers.
+        """
         request = await stream.recv_message()
         service = "" if request is None else request.service
         cell = self._standing.changes
@@ -83,4 +92,6 @@ class Health:
             if status != told:
                 told = status
                 await stream.send_message(HealthCheckResponse(status=status))
+            if self._standing.stopping:
+                raise Unavailable("the server is stopping")
             _, version = await cell.wait_beyond(version)

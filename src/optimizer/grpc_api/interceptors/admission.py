@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import trio
+from grpclib.const import Status
+from grpclib.exceptions import GRPCError
 
 from optimizer.grpc_api.calls.routes import Handle, Route
 from optimizer.grpc_api.calls.stream import Stream
@@ -36,7 +38,7 @@ class Limiter(Protocol):
 
 
 class Shedding:
-    """Refuses calls beyond the limits with RESOURCE_EXHAUSTED and grpc-retry-pushback-ms."""
+    """Refuses calls beyond the limits with RESOURCE_EXHAUSTED and a pushback, and those nobody waits for any more."""
 
     def __init__(self, limits: LoadLimits, *, exempt: frozenset[str] = frozenset()) -> None:
         self._limits = limits
@@ -54,6 +56,8 @@ class Shedding:
                 self.refused += 1
                 raise ResourceExhausted("the server is at its limit of calls", retry_after_s=limits.retry_s)
             stream.admitted_at = now = trio.current_time()
+            if stream.deadline is not None and stream.deadline.at <= now:
+                raise GRPCError(Status.DEADLINE_EXCEEDED, "the deadline had passed before the call began")
             if now - stream.started_at > limits.lag_s:
                 self.refused += 1
                 raise ResourceExhausted("the server is overloaded", retry_after_s=limits.retry_s)

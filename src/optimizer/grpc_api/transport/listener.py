@@ -6,7 +6,7 @@ import random
 import ssl
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import trio
 
@@ -14,6 +14,7 @@ from optimizer.grpc_api.transport.connection import Connection, Ending, Peer, Se
 from optimizer.grpc_api.transport.limits import Limits
 from optimizer.grpc_api.transport.tls import name_client
 
+S = TypeVar("S", bound=trio.abc.Stream)
 _ACCEPT_RETRY: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 _ACCEPT_PAUSE_S: Final = 0.1
 _BACKLOG: Final = 1_024
@@ -136,10 +137,8 @@ class Port:
     ) -> "tuple[trio.abc.Stream, Peer] | None":
         if self._tls is None:
             return stream, Peer(address=address, port=port)
-        wrapped = trio.SSLStream(stream, self._tls, server_side=True, https_compatible=True)
         try:
-            with trio.fail_after(self._limits.handshake_s):
-                await wrapped.do_handshake()
+            wrapped = await secure(stream, self._tls, self._limits.handshake_s)
         except trio.TooSlowError:
             self._watcher.refused(address, "handshake")
             return None
@@ -169,6 +168,19 @@ class Port:
         """Two-phase GOAWAY on every connection; returns at once. `serve` returns when all have ended."""
         for connection in list(self.connections.values()):
             await connection.drain(Ending.DRAIN, grace_s)
+
+
+async def secure(stream: S, context: ssl.SSLContext, handshake_s: float) -> "trio.SSLStream[S]":
+    """The stream inside TLS.
+
+    Raises:
+        TooSlowError: the handshake took longer than `handshake_s`.
+        BrokenResourceError: it failed; its cause says why.
+    """
+    wrapped = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
+    with trio.fail_after(handshake_s):
+        await wrapped.do_handshake()
+    return wrapped
 
 
 async def open_listeners(host: str, port: int) -> list[trio.SocketListener]:
