@@ -1,13 +1,14 @@
 """kill -9 at random instants: what was acknowledged is there once, and the store opens. One seed is one kill."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import trio
@@ -19,16 +20,23 @@ KILLS_PER_STORE = 10
 """Kills of one folder in a row, so that recoveries of recovered stores are seen too."""
 
 WRITER = """
-import json, os, random, signal, sys, threading, trio
+import os, random, signal, sys, threading, trio
 from pathlib import Path
+from optimizer.model import StorageUnavailable
 from optimizer.storage import Cursor, Put, Record, open_embedded
 
-folder, generation, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-rng = random.Random(seed)
+kind, place, schema, span, generation, seed, victim = sys.argv[1:]
+rng = random.Random(int(seed))
+
+def open_it():
+    if kind == "embedded":
+        return open_embedded(Path(place))
+    from optimizer.storage.postgres import open_postgres
+    return open_postgres(place, schema=schema)
 
 async def append(store, n):
     for turn in range(10_000):
-        ids = ["%d-%d-%d-%d" % (generation, n, turn, i) for i in range(rng.choice((1, 3, 30, 300)))]
+        ids = ["%s-%d-%d-%d" % (generation, n, turn, i) for i in range(rng.choice((1, 3, 30, 300, 600)))]
         width = rng.choice((1, 400))
         records = [Record(kind="k", key="a", payload=i.encode().ljust(width), dedup=i.encode()) for i in ids]
         await store.append(records)
@@ -42,15 +50,33 @@ async def commit(store):
         os.write(1, b"C %d\\n" % end)
 
 async def main():
-    async with open_embedded(folder) as store, trio.open_nursery() as nursery:
+    async with open_it() as store, trio.open_nursery() as nursery:
         os.write(1, b"open\\n")
-        threading.Timer(rng.uniform(0, 0.06), os.kill, (os.getpid(), signal.SIGKILL)).start()
+        threading.Timer(rng.uniform(0, float(span)), os.kill, (int(victim) or os.getpid(), signal.SIGKILL)).start()
         nursery.start_soon(commit, store)
         for n in range(APPENDERS):
             nursery.start_soon(append, store, n)
 
-trio.run(main)
+try:
+    trio.run(main)
+except* StorageUnavailable:
+    pass  # the server was the victim
 """.replace("APPENDERS", str(APPENDERS))
+
+
+@dataclass(frozen=True)
+class Place:
+    """A store that children write to: the words that tell them which and within how many seconds the kill comes, and
+    how we open it ourselves.
+    """
+
+    words: tuple[str, str, str, str]
+    open: Callable[[], AbstractAsyncContextManager[Store]]
+
+
+def embedded_place(folder: Path) -> Place:
+    """An embedded store."""
+    return Place(("embedded", str(folder), "", "0.06"), lambda: open_embedded(folder))
 
 
 @dataclass
@@ -72,26 +98,37 @@ class Told:
 
 def run_kills(kills: int, first_seed: int, folder: Path) -> Iterator[str]:
     """Kill that many children on stores below `folder`; every contradiction found, as a sentence with its seed."""
-    told, store, acknowledged = Told(), folder, 0
-    for i in range(kills):
-        seed = first_seed + i
-        if i % KILLS_PER_STORE == 0:
+    places = (embedded_place(folder / str(i)) for i in count())
+    return kill_writers(range(first_seed, first_seed + kills), places)
+
+
+def kill_writers(
+    seeds: Sequence[int], places: Iterator[Place], victim: Callable[[int], int] = lambda _: 0
+) -> Iterator[str]:
+    """A child for each seed writes and is killed, or kills `victim(seed)` (0: itself); then the store is examined."""
+    told, place, acknowledged = Told(), next(places), 0
+    for i, seed in enumerate(seeds):
+        if i and i % KILLS_PER_STORE == 0:
             acknowledged += len(told.acknowledged)
-            told, store = Told(), folder / str(seed)
-        command = [sys.executable, "-c", WRITER, str(store), str(i), str(seed)]
+            told, place = Told(), next(places)
+        target = victim(seed)
+        command = [sys.executable, "-c", WRITER, *place.words, str(i), str(seed), str(target)]
         child = subprocess.run(command, capture_output=True, text=True, timeout=120)
-        if child.returncode != -signal.SIGKILL:
+        if child.returncode != (0 if target else -signal.SIGKILL):
             yield f"seed {seed}: the child ended with {child.returncode}: {child.stderr}"
             continue
         told.hear(i, child.stdout)
-        for problem in trio.run(examine, store, told):
+        for problem in trio.run(examine, place, told):
             yield f"seed {seed}: {problem}"
-    print(f"{kills} kills, {acknowledged + len(told.acknowledged)} acknowledged events checked")
+    acknowledged += len(told.acknowledged)
+    print(f"{len(seeds)} kills, {acknowledged} acknowledged events checked")
+    if not acknowledged:
+        yield "no child lived long enough to have anything acknowledged: nothing was proved"
 
 
-async def examine(folder: Path, told: Told) -> list[str]:
+async def examine(place: Place, told: Told) -> list[str]:
     """Open the store and compare it with what was told."""
-    async with open_embedded(folder) as store:
+    async with place.open() as store:
         return [*await _examine_log(store, told), *await _examine_documents(store, told)]
 
 
@@ -129,5 +166,5 @@ def main(seeds: int) -> int:
         problems = list(run_kills(seeds, 0, Path(folder)))
     for problem in problems:
         print(problem)
-    print("RESULT", json.dumps({"part": "durability", "kills": seeds, "failures": len(problems), "pid": os.getpid()}))
+    print("RESULT", json.dumps({"part": "durability", "kills": seeds, "failures": len(problems)}))
     return len(problems)

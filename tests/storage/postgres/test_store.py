@@ -132,6 +132,21 @@ def inlined(statement: str) -> str:
     return statement
 
 
+@pytest.mark.parametrize("count", [3, log_module.COPY_RECORDS])
+async def test_a_day_that_begins_with_duplicates_alone_goes_on(
+    postgres_url: str, schema: str, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    batch = [event(n) for n in range(count)]
+    async with open_postgres(postgres_url, schema=schema) as store:
+        await store.append(batch)
+        for name in ("_q_append_log", "_q_lock_head"):
+            statement = getattr(log_module, name).replace("clock_timestamp()", "timestamptz '2099-05-01 12:00Z'")
+            monkeypatch.setattr(log_module, name, statement)
+        assert (await store.append(batch)).duplicates == count
+        assert (await store.append([*batch, event(-1)])).offsets[-1] == count + 1
+        assert [e.offset for e in await store.read(count - 2, 10)] == [count - 1, count, count + 1]
+
+
 async def test_a_clock_that_goes_back_stays_on_the_newest_day(postgres_url: str, schema: str) -> None:
     async with open_postgres(postgres_url, schema=schema) as store, administration(postgres_url, schema) as run:
         await store.append([event(1)])

@@ -22,7 +22,7 @@ COPY_RECORDS = 500
 _q_append_log = "SELECT append_log($1, $2, $3, $4, clock_timestamp())"
 _q_lock_head = "SELECT first, today FROM lock_log_head(clock_timestamp())"
 _q_insert_dedup = "INSERT INTO dedup SELECT unnest($1::bytea[]) ON CONFLICT DO NOTHING RETURNING print"
-_q_move_head = "SELECT move_log_head($1, $2)"
+_q_move_head = "SELECT move_log_head($1)"
 _q_read_head = "SELECT position FROM log_head"
 _q_touch_head = "UPDATE log_head SET position = position"
 
@@ -85,7 +85,7 @@ async def _append_many(pool: Pool, records: Sequence[Record], prints: Sequence[b
         if rows:
             table = f"log_{head['today']:%Y%m%d}"
             await connection.copy_records_to_table(table, records=rows, columns=_COLUMNS)
-            await connection.execute(_q_move_head, rows[-1][1], head["today"])
+            await connection.execute(_q_move_head, rows[-1][1])
     return positions
 
 

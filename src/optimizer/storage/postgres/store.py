@@ -38,8 +38,8 @@ async def open_postgres(
 ) -> AsyncIterator["PostgresStore"]:
     """The store in that database and schema, brought up to this program's migrations when `migrate` is true.
 
-    One of the pool's `connections` writes the log, the others read and commit; one more listens. Nine replicas of ten
-    stay below the server's default of 100.
+    One of the pool's `connections` writes the log, the others read and commit; one more listens. Nine replicas stay
+    below the server's default of 100.
     Raises: StorageUnavailable when it cannot be reached now; FailedPrecondition when migrations are missing and may
     not be applied, or when the database is newer than this program; ConfigurationError for a bad schema name.
     """

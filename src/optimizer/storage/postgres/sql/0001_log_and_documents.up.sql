@@ -59,14 +59,15 @@ BEGIN
     today := greatest(head.day, (at AT TIME ZONE 'utc')::date);  -- a clock that goes back stays on the newest day
     IF today > head.day THEN
         PERFORM begin_log_day(today, first);
+        UPDATE log_head SET day = today;  -- also when nothing new is appended: the day has begun
     END IF;
 END
 $$;
 
 -- The log ends here now; whoever listens hears of it when the transaction commits. Channels are per database, so the
 -- schema is part of the message.
-CREATE FUNCTION move_log_head(last bigint, today date) RETURNS void LANGUAGE sql AS $$
-    UPDATE log_head SET position = last, day = today;
+CREATE FUNCTION move_log_head(last bigint) RETURNS void LANGUAGE sql AS $$
+    UPDATE log_head SET position = last;
     SELECT pg_notify('optimizer_log', current_schema() || ' ' || last);
 $$;
 
@@ -95,7 +96,7 @@ BEGIN
     )
     SELECT array_agg(position ORDER BY n), max(position) INTO positions, last FROM given LEFT JOIN placed USING (n);
     IF last IS NOT NULL THEN
-        PERFORM move_log_head(last, head.today);
+        PERFORM move_log_head(last);
     END IF;
     RETURN positions;
 END
