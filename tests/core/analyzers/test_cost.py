@@ -26,10 +26,11 @@ def test_sums_are_exact_and_an_unknown_cost_is_not_a_zero() -> None:
     for time, _ in steady(100):
         analyzer.observe(call(time, cost_usd=Decimal("0.1")))
     analyzer.observe(call(100 * SECOND))
+    analyzer.observe(call(100 * SECOND, cost_usd=Decimal("NaN")))
     found = analyzer.forecasts(START + HOUR, "s")
     assert found is not None
     assert found[0].spent == found[1].spent == Decimal("10.0")
-    assert analyzer.unpriced == 1
+    assert analyzer.unpriced == 2
     assert analyzer.analyze(START + 101 * SECOND).metrics["s"]["cost_per_call_usd"] == pytest.approx(0.1)
 
 

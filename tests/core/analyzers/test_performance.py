@@ -1,3 +1,5 @@
+import math
+
 import msgspec
 
 from optimizer.core.analyzers import PerformanceAnalyzer, PerformanceState, Report
@@ -86,6 +88,14 @@ def test_a_sender_whose_clock_is_far_ahead_does_not_end_time() -> None:
     analyzer.observe(call(10**14, latency_ms=1.0, received_at=START + 2 * MINUTE))
     report = run(analyzer, 8, 300, start=2)
     assert report.metrics["s"]["requests"] > 300
+
+
+def test_a_latency_that_is_no_number_is_refused_and_counted() -> None:
+    analyzer = PerformanceAnalyzer()
+    analyzer.observe(call(0, latency_ms=math.nan))
+    analyzer.observe(call(1, latency_ms=5.0))
+    assert analyzer.state().services["s"].refused == 1
+    assert analyzer.analyze(START + MINUTE).metrics["s"]["requests"] == 1.0
 
 
 def test_a_restored_analyzer_goes_on_byte_for_byte() -> None:

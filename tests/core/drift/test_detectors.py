@@ -1,4 +1,6 @@
+import math
 import random
+from decimal import Decimal
 
 import msgspec
 import pytest
@@ -112,6 +114,16 @@ def test_unknown_values_are_not_counted_and_failed_calls_have_no_latency() -> No
     (stream,) = monitor.streams.values()
     assert list(stream.shares) == ["error_rate"]
     assert stream.ranks == {}
+
+
+def test_what_is_no_number_is_not_counted() -> None:
+    monitor = DriftMonitor()
+    monitor.observe(call(0, quality=1.5, latency_ms=math.nan, cost_usd=Decimal("NaN")))
+    (stream,) = monitor.streams.values()
+    assert list(stream.shares) == ["error_rate"]
+    assert stream.ranks == {}
+    with pytest.raises(ValueError, match="quality"):
+        monitor.observe_value("s", "v", "quality", math.nan, 0)
 
 
 def test_streams_are_bounded_and_the_one_unused_longest_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,7 +81,7 @@ class CostAnalyzer:
 
     def observe(self, event: FeedbackEvent) -> None:
         """Count one finished call."""
-        cost = event.cost_usd
+        cost = event.cost_usd if event.cost_usd is not None and event.cost_usd.is_finite() else None
         self._services.add(
             event.service, event_time(event), event.received_at, {"cost_usd": None if cost is None else float(cost)}
         )

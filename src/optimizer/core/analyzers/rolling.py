@@ -60,6 +60,7 @@ class RollingState(msgspec.Struct, array_like=True):
     throughput: float | None = None
     closed: int = 0
     late: int = 0
+    refused: int = 0
     first: int | None = None
     clock: EventClock = msgspec.field(default_factory=EventClock)
 
@@ -78,16 +79,18 @@ class Rolling:
         self.throughput = saved.throughput
         self.closed = saved.closed
         self.late = saved.late
+        self.refused = saved.refused
         self.first = saved.first
         self.clock = saved.clock
 
     def state(self) -> RollingState:
         """Everything, as plain values."""
         slices = {start: tally.state() for start, tally in self.slices.items()}
-        return RollingState(slices, self.baseline, self.throughput, self.closed, self.late, self.first, self.clock)
+        counts = (self.closed, self.late, self.refused)
+        return RollingState(slices, self.baseline, self.throughput, *counts, self.first, self.clock)
 
     def add(self, time: int, received: int, values: Mapping[str, float | None]) -> None:
-        """Count an event; one older than the window is only counted in `late`."""
+        """Count an event; one older than the window is only counted in `late`, one with a NaN only in `refused`."""
         self.clock.observe(time, received)
         start = time - time % SLICE
         if start < self.closed:
@@ -98,7 +101,10 @@ class Rolling:
         if tally is None:
             tally = self.slices[start] = Tally()
             self.close(time - WINDOW)
-        tally.add(values)
+        try:
+            tally.add(values)
+        except ValueError:
+            self.refused += 1
 
     def close(self, before: int) -> None:
         """Move the slices that start before the time into the baseline."""

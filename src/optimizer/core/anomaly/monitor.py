@@ -9,7 +9,7 @@ from optimizer.core.anomaly.series import Finding, SeriesDetector, SeriesState, 
 from optimizer.model import MetricSample
 
 MAX_SERIES = 2_000
-"""Series followed at once, 22 kB each; the one unused longest gives way, which is counted."""
+"""Series followed at once, 12 kB each; the one unused longest gives way, which is counted."""
 
 Severity = Literal["info", "warning", "error", "critical"]
 

@@ -1,6 +1,7 @@
 """Drift of everything that calls report, for every service and variant, in bounded memory."""
 
 from collections.abc import Iterator
+from math import isfinite
 from typing import Final
 
 import msgspec
@@ -65,7 +66,12 @@ class DriftMonitor(msgspec.Struct):
     def observe_value(
         self, service: str, variant: str, metric: Metric, value: float, time: int, segment: str = ""
     ) -> DriftAlert | None:
-        """Count one value that came apart from its call, such as a quality score given later."""
+        """Count one value that came apart from its call, such as a quality score given later.
+
+        ValueError for one that is no number, or for a quality or error rate outside [0, 1].
+        """
+        if not isfinite(value) or (metric in ("quality", "error_rate") and not 0.0 <= value <= 1.0):
+            raise ValueError(f"{metric} cannot be {value!r}")
         stream = (service, variant, segment)
         shift = self._add(self._detectors(stream), metric, value, time)
         return None if shift is None else self._alert(stream, metric, value, time, shift)
@@ -128,16 +134,16 @@ class DriftMonitor(msgspec.Struct):
 
 
 def _measures(event: FeedbackEvent) -> Iterator[tuple[Metric, float]]:
-    """The numbers that one call reports; what is unknown is not counted."""
-    if event.quality is not None:
+    """The numbers that one call reports; what is unknown, or no number, is not counted."""
+    if event.quality is not None and 0.0 <= event.quality <= 1.0:
         yield "quality", event.quality
     failed = event.error_type is not None
     yield "error_rate", float(failed)
     if failed:
         return
-    if event.latency_ms is not None:
+    if event.latency_ms is not None and isfinite(event.latency_ms):
         yield "latency_ms", event.latency_ms
-    if event.cost_usd is not None:
+    if event.cost_usd is not None and event.cost_usd.is_finite():
         yield "cost_usd", float(event.cost_usd)
     if event.input_tokens is not None:
         yield "input_tokens", float(event.input_tokens)
