@@ -3,10 +3,16 @@
 import structlog
 import trio
 
-from optimizer import grpc_api
 from optimizer.bus import Slot
 from optimizer.collector import Intake
 from optimizer.config import Settings
+from optimizer.grpc_api.assembly import make_services
+from optimizer.grpc_api.interceptors import LoadLimits
+from optimizer.grpc_api.rooms import Rooms
+from optimizer.grpc_api.rules import RULES
+from optimizer.grpc_api.service import Listen, Policy, Telling, run
+from optimizer.grpc_api.streams.subscriptions import Subscriptions
+from optimizer.grpc_api.transport import Limits
 from optimizer.processor import Processor
 from optimizer.processor.offices import make_offices
 from optimizer.root import Parts
@@ -22,15 +28,15 @@ async def serve_grpc(
     processor: Slot[Processor],
     intake: Slot[Intake],
     keys: Keys,
-    listen: grpc_api.Listen,
+    listen: Listen,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve every gRPC service until the process drains. Raises OSError when the address cannot be bound."""
     around, settings = parts.around, parts.settings.get()
     told = settings.grpc_api
-    subscriptions = grpc_api.Subscriptions(most=settings.limits.subscribers, buffer=settings.limits.subscriber_buffer)
-    rooms = grpc_api.Rooms(
+    subscriptions = Subscriptions(most=settings.limits.subscribers, buffer=settings.limits.subscriber_buffer)
+    rooms = Rooms(
         store=store,
         processor=processor,
         intake=intake,
@@ -44,10 +50,10 @@ async def serve_grpc(
         connections=lambda: count_connections(parts),
         started_at=around.now(),
     )
-    await grpc_api.run(
-        grpc_api.make_services(rooms),
+    await run(
+        make_services(rooms),
         make_policy(parts, keys),
-        grpc_api.Telling(
+        Telling(
             metrics=parts.metrics,
             journal=None if around.logging is None else around.logging.sink,
             rng=around.rng,
@@ -66,24 +72,24 @@ async def serve_grpc(
     )
 
 
-def make_policy(parts: Parts, keys: Keys) -> grpc_api.Policy:
+def make_policy(parts: Parts, keys: Keys) -> Policy:
     """Who may call, and within which limits; rates and the deadline follow a reload."""
     settings = parts.settings.get()
     limits = LiveRate(parts)
-    return grpc_api.Policy(
+    return Policy(
         authenticate=make_authenticator(settings, keys).authenticate,
-        rules=grpc_api.RULES,
+        rules=RULES,
         clock=lambda: parts.around.now() / 1e6,
         limiter=limits.get,
         per_user=lambda: parts.settings.get().grpc_api.per_user,
         timeout_s=lambda: parts.settings.get().grpc_api.timeout_secs,
-        limits=grpc_api.Limits(
+        limits=Limits(
             connections=settings.grpc_api.max_concurrent_connections,
             streams=settings.grpc_api.max_concurrent_streams,
             header_list=settings.limits.header_bytes,
             message=settings.limits.body_bytes,
         ),
-        load=grpc_api.LoadLimits(),
+        load=LoadLimits(),
         reflection=settings.grpc_api.enable_reflection,
     )
 

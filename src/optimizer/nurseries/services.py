@@ -13,7 +13,8 @@ from optimizer.bus import Latest, Slot
 from optimizer.collector import Intake, Pricer, load_table
 from optimizer.config import Settings
 from optimizer.core.pricing import Prices
-from optimizer.grpc_api import Listen, open_listeners
+from optimizer.grpc_api.service import Listen
+from optimizer.grpc_api.transport import open_listeners
 from optimizer.model import Listing
 from optimizer.nurseries.grpc import serve_grpc
 from optimizer.nurseries.policy import Criticality, Probe, Restart, Run, ServiceSpec, Stage, Verdict
