@@ -51,6 +51,7 @@ campaign: $(DEV)  ## the long forms of the seeded tests (part=durability, seeds=
 
 protos: $(DEV)  ## generate the gRPC code from proto/ (args=--accept: additions become part of the golden descriptor)
 	@$(BIN)/python -m scripts.protos $(args)
+	@$(BIN)/python -m scripts.api_docs
 
 lock:  ## pin every dependency with its hash (needs uv)
 	uv pip compile pyproject.toml --group build --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet -o requirements/runtime.txt

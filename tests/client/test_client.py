@@ -162,3 +162,17 @@ async def test_a_refused_caller(tmp_path: Path, unused: Callable[[str], Any]) ->
         with pytest.raises(GRPCError) as caught:
             await client.config.GetConfig(config_pb2.GetConfigRequest(key="a"))
         assert caught.value.status is Status.UNAUTHENTICATED
+
+
+async def test_the_example_of_the_documentation_runs(opened: Opened, capsys: pytest.CaptureFixture[str]) -> None:
+    _, stack = opened
+    text = (Path(__file__).parents[2] / "docs/api.md").read_text()
+    example = text.split("```python")[1].split("```")[0]
+    example = example.replace('"127.0.0.1", 50051, token="..."', f'port={stack.port}, token="admin"')
+    names: dict[str, Any] = {}
+    exec(example.replace("trio.run(main)", ""), names)
+    await names["main"]()
+    said = capsys.readouterr().out
+    assert said.startswith("1\n")
+    assert 'new_value: "brief"' in said
+    assert "recorded calls" in said

@@ -8,7 +8,7 @@ from importlib import import_module
 import pytest
 from google.protobuf import descriptor_pb2
 
-from scripts import protos
+from scripts import api_docs, protos
 
 CONTRACT = ("admin", "common", "config", "health", "integrations", "metrics", "optimization")
 OURS = ("feedback", "rollouts", "routing")
@@ -77,6 +77,10 @@ def test_generated_services_carry_every_method_with_its_kind(name: str, golden: 
             path: (handler.cardinality.client_streaming, handler.cardinality.server_streaming)
             for path, handler in mapping.items()
         }
+
+
+def test_the_documentation_is_fresh() -> None:
+    assert api_docs.TARGET.read_text() == api_docs.render(protos.descriptors(comments=True)), "run `make protos`"
 
 
 async def _answer(self: object, stream: object) -> None:

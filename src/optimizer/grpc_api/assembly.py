@@ -1,7 +1,7 @@
 """Every service that the gRPC port offers."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from grpclib.const import Handler
 
@@ -23,22 +23,31 @@ class Offered(Protocol):
     def __mapping__(self) -> Mapping[str, Handler]: ...
 
 
+SERVICES: tuple[type[Any], ...] = (
+    OptimizationService,
+    ConfigService,
+    MetricsService,
+    IntegrationService,
+    HealthService,
+    AdminService,
+    FeedbackService,
+    RoutingService,
+    RolloutService,
+)
+
+
 def make_services(rooms: Rooms) -> Sequence[Offered]:
     """One of each over the same rooms."""
-    return [
-        OptimizationService(rooms),
-        ConfigService(rooms),
-        MetricsService(rooms),
-        IntegrationService(),
-        HealthService(rooms),
-        AdminService(rooms),
-        FeedbackService(rooms),
-        RoutingService(rooms),
-        RolloutService(rooms),
-    ]
+    return [kind(rooms) for kind in SERVICES]
 
 
-def pending_methods(services: Sequence[Offered]) -> dict[str, str]:
+def later_methods() -> dict[str, str]:
     """The methods that a later version brings, by path, with the reason that they answer with."""
-    handlers = {path: handler.func for service in services for path, handler in service.__mapping__().items()}
-    return {path: reason for path, func in handlers.items() if (reason := getattr(func, "reason", None)) is not None}
+    found: dict[str, str] = {}
+    for kind in SERVICES:
+        # A mapping needs no rooms: it only names the methods.
+        for path, handler in object.__new__(kind).__mapping__().items():
+            reason = getattr(handler.func, "reason", None)
+            if reason is not None:
+                found[path] = reason
+    return found

@@ -2,12 +2,16 @@
 
 from optimizer.grpc_api.handling import coming
 from optimizer.grpc_api.pb.integrations_grpc import IntegrationServiceBase
+from optimizer.grpc_api.rooms import Rooms
 
 REASON = "integrations are not part of this version yet; nothing was stored or called"
 
 
 class IntegrationService(IntegrationServiceBase):
     """Every method answers UNIMPLEMENTED."""
+
+    def __init__(self, rooms: Rooms) -> None:
+        """Nothing of the rooms is used yet."""
 
     CreateIntegration = coming(REASON)
     GetIntegration = coming(REASON)
