@@ -1,6 +1,6 @@
 """How soon is an unannounced change noticed, and how often is one announced that never was?
 
-    python -m bench.drift [--data OUTCOMES.csv.gz] [--trials 40]
+    python -m bench.drift [--data OUTCOMES.csv.gz] [--trials 12]
 
 A stream is 1,000 calls before a change and 700 after it; a stable one never changes. Only the first alarm counts, as
 one before the change does (false) or as delay. Without data the calls are simulated; a recording needs the columns
@@ -178,7 +178,7 @@ def run(table: dict[str, list[float]], trials: int) -> dict[str, Tally]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path)
-    parser.add_argument("--trials", type=int, default=40)
+    parser.add_argument("--trials", type=int, default=12)
     args = parser.parse_args()
     table = simulated() if args.data is None else recorded(args.data)
     tallies = run(table, args.trials)
