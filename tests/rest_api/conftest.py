@@ -1,6 +1,6 @@
 """A REST API on a processor and an intake over a memory store, reached through a real socket."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -11,6 +11,7 @@ import trio
 from optimizer import collector, processor, rest_api
 from optimizer.bus import Latest, News, Slot
 from optimizer.collector import Bounds, Intake
+from optimizer.collector.intake import Price
 from optimizer.model import FeedbackEvent, Listing, Unauthenticated
 from optimizer.processor import Processor
 from optimizer.rest_api import Access, ConnectionLimits, Deps, Doorman
@@ -86,6 +87,8 @@ async def open_door(
     faults: FaultHook | None = None,
     timeout_s: float = 5.0,
     grace_s: float = 2.0,
+    now: Callable[[], int] = lambda: NOW,
+    price: Price = unpriced,
 ) -> AsyncIterator[Door]:
     """The front door with everything behind it, on a free port; on leaving it drains."""
     counter = count(1)
@@ -103,7 +106,7 @@ async def open_door(
             listings,
             slot,
             keys=(KEY,),
-            now=lambda: NOW,
+            now=now,
             nonce=lambda: next(counter).to_bytes(8, "little"),
             news=News(),
             stopwatch=trio.current_time,
@@ -116,8 +119,8 @@ async def open_door(
             listings.get,
             intake_slot,
             keys=(KEY,),
-            price=unpriced,
-            now=lambda: NOW,
+            price=price,
+            now=now,
             bounds=bounds,
             task_status=task_status,
         )

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import trio
 
 from optimizer.bus import Slot
-from optimizer.collector.intake import Bounds, Intake, Price
+from optimizer.collector.intake import Bounds, Intake, Price, Rules, count_nothing
 from optimizer.model import Listing
 from optimizer.storage import Log
 
@@ -19,14 +19,17 @@ async def run(
     price: Price,
     now: Callable[[], int],
     bounds: Bounds,
+    rules: Rules | None = None,
+    count: Callable[[str, str, int], None] = count_nothing,
     warm: Callable[[], None] | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Provide the intake until cancelled; a call in progress then ends with its caller.
 
-    `warm` prepares what the first event would else wait for; it runs in a thread, which a cancellation leaves behind.
+    `count` is told source, result and number of what was taken in. `warm` prepares what the first event would else wait
+    for; it runs in a thread, which a cancellation leaves behind.
     """
-    door = Intake(log, listings, keys=keys, price=price, now=now, bounds=bounds)
+    door = Intake(log, listings, keys=keys, price=price, now=now, bounds=bounds, rules=rules, count=count)
     with intake.provide(door):
         task_status.started()
         if warm is not None:

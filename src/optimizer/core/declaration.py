@@ -2,12 +2,27 @@
 
 import math
 
-from optimizer.model import Constraint, InvalidArgument, Objective, Service
+from optimizer.model import Constraint, InvalidArgument, Objective, Service, Variant
 
 VARIANTS = 64  # the policy is computed over all of them at every step
 SEGMENT_KEYS = 4
 CONSTRAINTS = 16
 LARGEST_HOLDOUT = 0.5
+OBSERVED = "observed"
+"""The one variant of a service that nobody declared and telemetry came from."""
+
+
+def observed_service(name: str) -> Service:
+    """The declaration of a service that is only watched: nothing is decided until its owner declares it."""
+    variant = Variant(name=OBSERVED)
+    return Service(
+        name=name, objective=Objective(goal="minimize_cost"), variants=(variant,), baseline=OBSERVED, mode="fixed"
+    )
+
+
+def is_observed(service: Service) -> bool:
+    """Whether nobody has declared the service yet."""
+    return service == observed_service(service.name)
 
 
 def check(service: Service) -> None:

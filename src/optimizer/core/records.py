@@ -36,11 +36,15 @@ class Exposures(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Declared(msgspec.Struct, frozen=True, array_like=True):
-    """A service as declared, or None for `service` when it was withdrawn."""
+    """A service as declared, or None for `service` when it was withdrawn.
+
+    `observed`: telemetry came from a service that was not known; without effect when it is declared by then.
+    """
 
     name: str
     at: int
     service: Service | None
+    observed: bool = False
 
 
 class RolloutStarted(msgspec.Struct, frozen=True, tag="started"):

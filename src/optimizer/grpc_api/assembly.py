@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from grpclib.const import Handler
 
+from optimizer.collector.otlp import Signal
 from optimizer.grpc_api.rooms import Rooms
 from optimizer.grpc_api.services.admin import AdminService
 from optimizer.grpc_api.services.config import ConfigService
@@ -15,6 +16,7 @@ from optimizer.grpc_api.services.metrics import MetricsService
 from optimizer.grpc_api.services.optimization import OptimizationService
 from optimizer.grpc_api.services.rollouts import RolloutService
 from optimizer.grpc_api.services.routing import RoutingService
+from optimizer.grpc_api.services.telemetry import TelemetryService
 
 
 class Offered(Protocol):
@@ -38,7 +40,7 @@ SERVICES: tuple[type[Any], ...] = (
 
 def make_services(rooms: Rooms) -> Sequence[Offered]:
     """One of each over the same rooms."""
-    return [kind(rooms) for kind in SERVICES]
+    return [*(kind(rooms) for kind in SERVICES), *(TelemetryService(rooms, signal) for signal in Signal)]
 
 
 def later_methods() -> dict[str, str]:

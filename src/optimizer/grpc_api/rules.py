@@ -122,6 +122,7 @@ _ROLLOUTS = {
     "GetVerdicts": P.OPTIMIZE_READ,
     "WatchRollouts": P.OPTIMIZE_READ,
 }
+_TELEMETRY = {"Export": P.OPTIMIZE_EXECUTE}
 _SERVICES: Mapping[str, Mapping[str, P | None]] = {
     "llm.optimizer.optimization.OptimizationService": _OPTIMIZATION,
     "llm.optimizer.config.ConfigService": _CONFIG,
@@ -132,6 +133,9 @@ _SERVICES: Mapping[str, Mapping[str, P | None]] = {
     "llm.optimizer.feedback.FeedbackService": _FEEDBACK,
     "llm.optimizer.routing.RoutingService": _ROUTING,
     "llm.optimizer.rollouts.RolloutService": _ROLLOUTS,
+    "opentelemetry.proto.collector.trace.v1.TraceService": _TELEMETRY,
+    "opentelemetry.proto.collector.logs.v1.LogsService": _TELEMETRY,
+    "opentelemetry.proto.collector.metrics.v1.MetricsService": _TELEMETRY,
 }
 
 RULES: Mapping[str, P | None] = {

@@ -98,7 +98,8 @@ def find_fields(attributes: Mapping[str, object], aliases: Aliases) -> dict[str,
 
 
 def _service(span: Span, found: Mapping[str, object]) -> str:
-    for value in (found.get("service"), span.resource.get("llm_optimizer.service"), span.resource.get("service.name")):
+    names = ("llm_optimizer.service", "optimizer.service", "service.name")
+    for value in (found.get("service"), *map(span.resource.get, names)):
         if isinstance(value, str) and value:
             return clean(value, _MAX_NAME)
     return ""

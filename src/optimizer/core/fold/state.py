@@ -65,8 +65,10 @@ class State:
             return self._rollout(offset, records.decode_rollout(payload))
         return None
 
-    def _declared(self, offset: int, declared: records.Declared) -> str:
+    def _declared(self, offset: int, declared: records.Declared) -> str | None:
         name = declared.name
+        if declared.observed and name in self.services:
+            return None
         if declared.service is None:
             withdrawn = self.services.pop(name, None)
             if withdrawn is not None:
