@@ -113,15 +113,15 @@ class Intake:
 
     async def feedback(self, items: Sequence[object]) -> Receipt:
         """Take finished calls. Raises `ResourceExhausted` or `StorageUnavailable`; then nothing was acknowledged."""
-        return await self._take(items, self._feedback_record)
+        return self._counted("feedback", await self._take(items, self._feedback_record))
 
     async def scores(self, items: Sequence[object]) -> Receipt:
         """Take later judgements of calls."""
-        return await self._take(items, self._score_record)
+        return self._counted("scores", await self._take(items, self._score_record))
 
     async def metrics(self, items: Sequence[object]) -> Receipt:
         """Take points of numeric series. They have no idempotency key: what is sent twice is recorded twice."""
-        return await self._take(items, self._metric_record)
+        return self._counted("metrics", await self._take(items, self._metric_record))
 
     async def take(self, items: Sequence[Item]) -> Receipt:
         """Take what telemetry said, already read. A service that nobody declared is observed from now on.
@@ -147,6 +147,12 @@ class Intake:
         finally:
             self._reading -= size
 
+    def _counted(self, source: str, receipt: Receipt) -> Receipt:
+        self.count(source, "taken", receipt.accepted)
+        self.count(source, "duplicate", receipt.duplicates)
+        self.count(source, "refused", len(receipt.rejected))
+        return receipt
+
     async def _take(
         self, items: Sequence[T], make: Callable[[T, int], Record], first: Sequence[Record] = ()
     ) -> Receipt:
@@ -170,8 +176,10 @@ class Intake:
                 await trio.lowlevel.checkpoint()
             duplicates = 0
             if found:
-                offsets = (await self._log.append([*first, *found])).offsets[len(first) :]
-                duplicates = offsets.count(None)
+                keys = {record.key for record in found}
+                before = [record for record in first if record.key in keys]
+                offsets = (await self._log.append([*before, *found])).offsets
+                duplicates = offsets[len(before) :].count(None)
             return Receipt(len(found) - duplicates, duplicates, tuple(rejected))
         finally:
             self._pending -= len(items)

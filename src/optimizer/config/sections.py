@@ -54,6 +54,9 @@ class Collector(Section):
     otlp_grpc_port: Port | None = key(None, "Extra port for OTLP over gRPC (usually 4317) beside the gRPC API's own.")
     otlp_http_port: Port | None = key(None, "Extra port for OTLP over HTTP (usually 4318) beside the REST API's own.")
     keep_content: bool = key(False, "Keep prompts and completions found in telemetry.", live=True)
+    observed_services: Count = key(
+        200, "Services that may be known before one that only telemetry names is refused instead of observed."
+    )
     prices_path: Path | None = key(
         None, "TOML table of own prices, which go before the installed ones (docs/prices.md)."
     )

@@ -255,6 +255,15 @@ def record_request(parts: Parts) -> RequestDone:
     return done
 
 
+def count_items(parts: Parts) -> Callable[[str, str, int], None]:
+    """Count what came in under its source and what became of it."""
+
+    def count(source: str, result: str, number: int) -> None:
+        parts.metrics.intake_items_total.labels(source, result).inc(number)
+
+    return count
+
+
 def limits_of(settings: Settings) -> ConnectionLimits:
     """Connection bounds; a waiting client may be silent for as long as its request may take."""
     limit = settings.limits.connections

@@ -39,6 +39,7 @@ class Metrics:
     breaker_state: Gauge
     grpc_connections_ended_total: Counter
     grpc_connections_refused_total: Counter
+    intake_items_total: Counter
 
     def request_done(self, operation: str, status: str, seconds: float) -> None:
         """Count an answered request. The caller keeps both labels to a known, small set."""
@@ -94,5 +95,11 @@ def make_metrics() -> Metrics:
         ),
         grpc_connections_refused_total=counter(
             "grpc_connections_refused_total", "gRPC connections refused before they could serve", "why"
+        ),
+        intake_items_total=counter(
+            "intake_items_total",
+            "Items that arrived: taken, duplicate, refused (the sender is told why) or ignored (about something else)",
+            "source",
+            "result",
         ),
     )

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from optimizer.core import records
 from optimizer.core.assignment import encode
+from optimizer.core.declaration import observed_service
 from optimizer.core.fold import Changes, State, report, snapshot
 from optimizer.core.rollout import Command, RolloutSpec
 from optimizer.model import FeedbackEvent, Objective, Policy, Reason, Row, Score, Service, Split, Variant
@@ -104,6 +105,18 @@ def test_an_assignment_places_a_call_without_variant_or_context() -> None:
     log = [declared(), (records.POLICY, records.encode(policy(1, 1)))]
     log.append(feedback(3, variant=None, assignment_id=assignment))
     assert set(fold(log).services["chat"].cells) == {("task=sum", "b")}
+
+
+def test_observing_a_service_does_not_touch_one_that_is_declared() -> None:
+    seen = records.Declared("chat", 0, observed_service("chat"), observed=True)
+    observed = (records.SERVICE, records.encode(seen))
+    unattributed = feedback(1, variant=None)
+    first = fold([observed, unattributed, observed, feedback(2, variant=None)])
+    assert first.services["chat"].declaration.mode == "fixed"
+    assert first.services["chat"].cell("*", "").calls == 2
+    taken_over = fold([observed, unattributed, declared(), observed, feedback(2)])
+    assert taken_over.services["chat"].declaration == SERVICE
+    assert taken_over.services["chat"].events == 2
 
 
 def test_an_old_assignment_keeps_its_variant_after_the_service_changed() -> None:
