@@ -88,7 +88,8 @@ class Watch:
         self.seen[sample.name] = Seen(sample.name, 1 if before is None else before.samples + 1, newest)
         self.changes |= {(NAMES, sample.name), (SERIES, series_key(sample))}
         found = self.anomalies.observe(sample)
-        return [] if found is None else [of_anomaly(found)]
+        # That a series is normal again is no point at which anything went wrong: only anomalies are alerts.
+        return [of_anomaly(found)] if found is not None and found.kind == "anomaly" else []
 
     def _declared(self, declared: records.Declared) -> None:
         name, service = declared.name, declared.service
@@ -173,7 +174,7 @@ def of_drift(found: DriftAlert) -> Alert:
 
 
 def of_anomaly(found: AnomalyAlert) -> Alert:
-    """The alert of a series that does what it never did, or is normal again."""
+    """The alert of a series that does what it never did."""
     tags = ",".join(f"{k}={v}" for k, v in sorted(found.tags.items()))
     return Alert(
         alert_id=key_of(f"{found.kind}/{found.metric}/{tags}/{found.timestamp}/{found.signal}"),
@@ -182,7 +183,7 @@ def of_anomaly(found: AnomalyAlert) -> Alert:
         metric=found.metric,
         at=found.timestamp,
         value=found.value,
-        title=f"{found.metric}: {found.signal} is {'normal again' if found.kind == 'recovered' else 'unusual'}",
+        title=f"{found.metric}: {found.signal} is unusual",
         description=(
             f"Observed {found.observed:.6g}, expected {found.expected:.6g}, {found.deviations:.1f} deviations, "
             f"{found.score:.2f} times the limit in force"
