@@ -1,9 +1,11 @@
 import random
 
 import msgspec
+import pytest
 
 from optimizer.core import records
-from optimizer.core.watching import Watch
+from optimizer.core.anomaly import monitor
+from optimizer.core.watching import SERIES, Watch
 from optimizer.model import MetricSample
 
 
@@ -15,3 +17,18 @@ def test_an_episode_of_a_series_is_one_alert_and_its_end_is_none() -> None:
         raised += watch.apply(i + 1, records.METRIC, msgspec.msgpack.encode(sample))
     found = [(alert.alert_type, alert.at // 60_000_000) for alert in raised if alert.at >= 700 * 60_000_000]
     assert found == [("anomaly", 700)]
+
+
+def test_the_document_of_a_series_that_gave_way_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor, "MAX_SERIES", 2)
+    watch, stored = Watch(), dict[str, bytes]()
+    for i, name in enumerate("abacbd"):
+        sample = MetricSample(name=name, value=1.0, timestamp=i, received_at=0)
+        watch.apply(i + 1, records.METRIC, msgspec.msgpack.encode(sample))
+        for key, body in watch.documents():
+            if body is None:
+                stored.pop(key, None)
+            else:
+                stored[key] = body
+        watch.changes.clear()
+        assert sum(key.startswith(SERIES) for key in stored) <= 2

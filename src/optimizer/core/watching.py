@@ -80,7 +80,9 @@ class Watch:
         if variant != event.variant:
             event = msgspec.structs.replace(event, variant=variant)
         self.changes.add((STREAMS, SEPARATOR.join((event.service, variant or "", segment))))
-        return [of_drift(found) for found in self.drift.observe(event, segment)]
+        alerts = [of_drift(found) for found in self.drift.observe(event, segment)]
+        self.changes |= {(STREAMS, key) for key in self.drift.take_gone()}
+        return alerts
 
     def _sample(self, sample: MetricSample) -> list[Alert]:
         before = self.seen.get(sample.name)
@@ -88,6 +90,7 @@ class Watch:
         self.seen[sample.name] = Seen(sample.name, 1 if before is None else before.samples + 1, newest)
         self.changes |= {(NAMES, sample.name), (SERIES, series_key(sample))}
         found = self.anomalies.observe(sample)
+        self.changes |= {(SERIES, key) for key in self.anomalies.take_gone()}
         # That a series is normal again is no point at which anything went wrong: only anomalies are alerts.
         return [of_anomaly(found)] if found is not None and found.kind == "anomaly" else []
 

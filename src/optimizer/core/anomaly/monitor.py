@@ -55,6 +55,7 @@ class AnomalyMonitor:
         self._series = {key: SeriesDetector(series) for key, series in start.series.items()}
         self.evicted = start.evicted
         self.refused = start.refused
+        self._gone: list[str] = []
 
     def state(self) -> MonitorState:
         """The whole state, which msgspec encodes; a monitor made from it goes on exactly as this one."""
@@ -68,6 +69,11 @@ class AnomalyMonitor:
     def restore_series(self, key: str, state: SeriesState) -> None:
         """Take a series up again where `series_state` left it."""
         self._series[key] = SeriesDetector(state)
+
+    def take_gone(self) -> list[str]:
+        """The keys of series that gave way since the last call, for callers that store series one by one."""
+        gone, self._gone = self._gone, []
+        return gone
 
     def samples(self, key: str) -> int:
         """How many values of the series were judged."""
@@ -101,7 +107,9 @@ class AnomalyMonitor:
         if found is None:
             found = SeriesDetector()
             if len(self._series) >= MAX_SERIES:
-                del self._series[next(iter(self._series))]
+                oldest = next(iter(self._series))
+                del self._series[oldest]
+                self._gone.append(oldest)
                 self.evicted += 1
         self._series[key] = found  # last in the order: used most recently
         return found

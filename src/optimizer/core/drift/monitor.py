@@ -43,6 +43,7 @@ class DriftMonitor(msgspec.Struct):
     settings: DriftSettings = DriftSettings()
     streams: dict[str, StreamDetectors] = {}
     evicted: int = 0
+    gone: list[str] = []
 
     def observe(self, event: FeedbackEvent, segment: str = "") -> list[DriftAlert]:
         """Count one finished call. Latency, cost and tokens are those of calls that succeeded."""
@@ -80,13 +81,20 @@ class DriftMonitor(msgspec.Struct):
         """Start over on one stream: its configuration was changed on purpose."""
         self.streams.pop(_key((service, variant, segment)), None)
 
+    def take_gone(self) -> list[str]:
+        """The keys of streams that gave way since the last call, for callers that store streams one by one."""
+        gone, self.gone = self.gone, []
+        return gone
+
     def _detectors(self, stream: tuple[str, str, str]) -> StreamDetectors:
         key = _key(stream)
         found = self.streams.pop(key, None)
         if found is None:
             found = StreamDetectors()
             if len(self.streams) >= MAX_STREAMS:
-                del self.streams[next(iter(self.streams))]
+                oldest = next(iter(self.streams))
+                del self.streams[oldest]
+                self.gone.append(oldest)
                 self.evicted += 1
         self.streams[key] = found  # last in the order: used most recently
         return found
