@@ -5,6 +5,9 @@ from typing import get_args
 
 import pytest
 
+from optimizer.config import Settings
+from optimizer.model import StorageUnavailable
+from optimizer.nurseries.services import open_configured_store
 from optimizer.storage import StoreKind, open_store
 
 
@@ -26,3 +29,20 @@ def test_every_kind_is_tried_here() -> None:
 def test_postgres_without_an_address_is_a_mistake_of_the_caller(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="url"):
         open_store("postgres", folder=tmp_path)
+
+
+@pytest.mark.parametrize("backend", ["auto", "postgres"])
+async def test_a_configured_database_is_never_replaced_by_a_local_file(backend: str, tmp_path: Path) -> None:
+    settings = Settings.model_validate(
+        {
+            "storage": {
+                "backend": backend,
+                "data_dir": tmp_path / "data",
+                "postgres_url": "postgresql://u:p@127.0.0.1:1/d",
+            }
+        }
+    )
+    with pytest.raises(StorageUnavailable, match="PostgreSQL"):
+        async with open_configured_store(settings):
+            pass
+    assert not (tmp_path / "data").exists()
