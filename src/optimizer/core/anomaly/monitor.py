@@ -110,6 +110,7 @@ class AnomalyMonitor:
                 oldest = next(iter(self._series))
                 del self._series[oldest]
                 self._gone.append(oldest)
+                del self._gone[:-MAX_SERIES]  # nobody may be taking them
                 self.evicted += 1
         self._series[key] = found  # last in the order: used most recently
         return found

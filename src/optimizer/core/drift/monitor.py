@@ -95,6 +95,7 @@ class DriftMonitor(msgspec.Struct):
                 oldest = next(iter(self.streams))
                 del self.streams[oldest]
                 self.gone.append(oldest)
+                del self.gone[:-MAX_STREAMS]  # nobody may be taking them
                 self.evicted += 1
         self.streams[key] = found  # last in the order: used most recently
         return found
