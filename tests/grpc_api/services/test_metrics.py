@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+from collections import Counter
 from typing import Any
 
 import grpc
@@ -11,7 +12,7 @@ import pytest
 
 from optimizer.model import SEVERITIES, Alert
 from tests.grpc_api.services.conftest import NOW, Stack
-from tests.grpc_api.services.declared import compare, event
+from tests.grpc_api.services.declared import compare, declare, event
 
 MINUTE_AGO = NOW - 60_000_000
 
@@ -241,3 +242,15 @@ async def test_alerts_are_streamed_by_filter(stack: Stack) -> None:
         assert (first.alert_id, first.trigger_metric.value, first.service) == ("a2", 2.0, "chat")
         assert (await two.next()).alert_id == "a3"
     assert await metrics.fails("SubscribeAlerts", severity_min="dire") is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_call_counts_for_the_variant_of_its_assignment(stack: Stack) -> None:
+    await declare(stack)
+    routing, feedback = stack.stub("routing"), stack.stub("feedback")
+    decisions = [await routing.call("Decide", service="chat") for _ in range(10)]
+    await feedback.call(
+        "RecordFeedback", events=[event(i, assignment_id=d.assignment_id) for i, d in enumerate(decisions)]
+    )
+    analytics = (await stack.stub("metrics").call("GetMetricsAnalytics", dimensions=["variant"])).analytics
+    counts = dict(analytics.request_count_by_dimension)
+    assert counts == {f"variant={v}": n for v, n in Counter(d.variant for d in decisions).items()}

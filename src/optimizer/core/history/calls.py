@@ -31,9 +31,9 @@ class CallHistory:
         self.dirty: set[Period] = set()
         self._kinds: set[Kind] = set()
 
-    def add(self, event: FeedbackEvent) -> None:
-        """Count one finished call at its own time."""
-        kind = Kind(event.service, event.variant or "", event.provider or "", event.model or "")
+    def add(self, event: FeedbackEvent, variant: str | None = None) -> None:
+        """Count one finished call at its own time; `variant` is what its assignment said, if it names none itself."""
+        kind = Kind(event.service, event.variant or variant or "", event.provider or "", event.model or "")
         tally = self._tally(event.occurred_at, kind)
         if tally is not None:
             tally.add(event)

@@ -6,6 +6,7 @@ import msgspec
 
 from optimizer.core import records
 from optimizer.core.history.calls import CallHistory, Kind
+from optimizer.core.history.catalog import Catalog
 from optimizer.core.history.periods import Period
 from optimizer.core.history.series import Series, SeriesHistory, Sums, Tags
 from optimizer.core.history.tally import Tally, TallyState
@@ -13,6 +14,7 @@ from optimizer.core.history.tally import Tally, TallyState
 PERIODS = "history/calls/"
 SERIES = "history/series/"
 NEWEST = "history/newest"
+CATALOG = "history/catalog"
 
 
 class _Series(msgspec.Struct, frozen=True, array_like=True):
@@ -26,6 +28,7 @@ class _Series(msgspec.Struct, frozen=True, array_like=True):
 
 _kinds = msgspec.msgpack.Decoder(list[tuple[tuple[str, str, str, str], TallyState]])
 _series = msgspec.msgpack.Decoder(_Series)
+_catalog = msgspec.msgpack.Decoder(dict[str, list[tuple[int, tuple[str, ...]]]])
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -36,12 +39,16 @@ class History:
         self.cursor = cursor
         self.calls = CallHistory()
         self.series = SeriesHistory()
+        self.catalog = Catalog()
 
     def apply(self, offset: int, kind: str, key: str, payload: bytes) -> None:
         """Fold one record of the log. `key` is the service of a score."""
         self.cursor = offset
         if kind == records.FEEDBACK:
-            self.calls.add(records.decode_feedback(payload))
+            event = records.decode_feedback(payload)
+            self.calls.add(event, self.catalog.variant_of(event))
+        elif kind == records.POLICY:
+            self.catalog.add(records.decode_policy(payload))
         elif kind == records.METRIC:
             self.series.add(records.decode_metric(payload))
         elif kind == records.SCORE:
@@ -52,6 +59,8 @@ class History:
         """The documents (key, body; None: gone) that differ from the last snapshot; `settle` once they are kept."""
         self.calls.tidy()
         yield NEWEST, str(self.calls.newest).encode()
+        if self.catalog.dirty:
+            yield CATALOG, _encode(self.catalog.known)
         for period in self.calls.dirty:
             kinds = self.calls.periods.get(period)
             body = None if kinds is None else _encode([(tuple(kind), tally.state()) for kind, tally in kinds.items()])
@@ -67,6 +76,7 @@ class History:
         """Everything that `changed` gave is kept, and nothing was folded since."""
         self.calls.dirty.clear()
         self.series.dirty.clear()
+        self.catalog.dirty = False
 
     def unsaved(self) -> int:
         """How many tallies and series `changed` would write, about."""
@@ -81,6 +91,8 @@ def restore_history(cursor: int, documents: Iterable[tuple[str, bytes]]) -> Hist
             length, start = key.removeprefix(PERIODS).split("/")
             period = Period(int(start), int(length))
             history.calls.restore(period, {Kind(*kind): Tally.restore(state) for kind, state in _kinds.decode(body)})
+        elif key == CATALOG:
+            history.catalog.known = _catalog.decode(body)
         elif key == NEWEST:
             history.calls.newest = int(body)
         elif key.startswith(SERIES):
