@@ -15,6 +15,8 @@ from optimizer.processor.decider import Decider
 from optimizer.processor.exposures import PENDING, ExposureLog
 from optimizer.processor.fold import Fold, open_state, run_fold, write_snapshot
 from optimizer.processor.offices import make_id
+from optimizer.processor.optimizations import Optimizations
+from optimizer.processor.optimizations.deployment import Deployments
 from optimizer.processor.planner import Planner
 from optimizer.processor.progress import Progress
 from optimizer.processor.registry import Registry
@@ -40,6 +42,7 @@ class Processor:
     rollouts: RolloutDesk
     watcher: Watcher
     alerts: Alerts
+    deployments: Deployments
 
 
 async def run(
@@ -68,6 +71,7 @@ async def run(
     alerts = Alerts(backend, news.alerts)
     watcher = await open_watcher(backend, alerts)
     registry = Registry(backend, state, decider, progress, keys=keys, now=now)
+    optimizations = Optimizations(backend, news.optimizations, now=now, new_id=lambda: make_id(now(), nonce()))
     rollouts = RolloutDesk(backend, state, progress, now=now, new_id=lambda: make_id(now(), nonce()))
     try:
         async with trio.open_nursery() as nursery:
@@ -75,7 +79,11 @@ async def run(
             await nursery.start(run_fold, fold)
             nursery.start_soon(chronicle.run)
             nursery.start_soon(watcher.run)
-            with processor.provide(Processor(decider, registry, progress, chronicle, rollouts, watcher, alerts)):
+            deployments = Deployments(optimizations, registry, rollouts, chronicle)
+            await deployments.recover()
+            nursery.start_soon(deployments.run)
+            part = Processor(decider, registry, progress, chronicle, rollouts, watcher, alerts, deployments)
+            with processor.provide(part):
                 task_status.started()
                 await trio.sleep_forever()
     finally:

@@ -3,9 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from grpclib.const import Status
-from grpclib.exceptions import GRPCError
-
 from optimizer.grpc_api.convert import from_time_range, partial, success, to_page
 from optimizer.grpc_api.convert.optimizations import (
     STATUSES,
@@ -17,7 +14,7 @@ from optimizer.grpc_api.convert.optimizations import (
     to_validation,
 )
 from optimizer.grpc_api.convert.replies import error_detail, page_of
-from optimizer.grpc_api.handling import Call, caller, coming, first, unary
+from optimizer.grpc_api.handling import Call, caller, first, unary
 from optimizer.grpc_api.pb import optimization_pb2 as pb
 from optimizer.grpc_api.pb.optimization_grpc import OptimizationServiceBase
 from optimizer.grpc_api.rooms import Rooms
@@ -27,7 +24,6 @@ from optimizer.model import InvalidArgument, Optimization, OptimizationChange, S
 from optimizer.processor.optimizations import Knowledge, Selection
 from optimizer.processor.optimizations.evidence import VariantRecord, records_of
 
-ROLLOUTS = "deploying and rolling back come with staged rollouts, which are not part of this version yet"
 BATCH = 10_000
 """Optimizations that one stream may create: its reply holds them all."""
 ERRORS = 1_000
@@ -35,9 +31,6 @@ ERRORS = 1_000
 
 class OptimizationService(OptimizationServiceBase):
     """Create, look up, validate, cancel, follow, and a session that suggests from the evidence."""
-
-    DeployOptimization = coming(ROLLOUTS)
-    RollbackOptimization = coming(ROLLOUTS)
 
     def __init__(self, rooms: Rooms) -> None:
         self._rooms = rooms
@@ -80,6 +73,28 @@ class OptimizationService(OptimizationServiceBase):
         return pb.ListOptimizationsResponse(
             decisions=[to_decision(each) for each in page.items], pagination=to_page(page), status=success()
         )
+
+    @unary
+    async def DeployOptimization(
+        self, request: pb.DeployOptimizationRequest, call: Call[Any, Any]
+    ) -> pb.DeployOptimizationResponse:
+        """See the proto. The deployment id is the rollout's; a canary of 0 percent takes the default stages."""
+        found, rollout = await self._rooms.processor.get().deployments.deploy(
+            request.decision_id,
+            by=caller(call),
+            force=request.force,
+            percentage=request.canary_percentage if request.canary else None,
+        )
+        return pb.DeployOptimizationResponse(decision=to_decision(found), deployment_id=rollout, status=success())
+
+    @unary
+    async def RollbackOptimization(
+        self, request: pb.RollbackOptimizationRequest, call: Call[Any, Any]
+    ) -> pb.RollbackOptimizationResponse:
+        """See the proto."""
+        deployments = self._rooms.processor.get().deployments
+        found = await deployments.roll_back(request.decision_id, by=caller(call), reason=request.reason)
+        return pb.RollbackOptimizationResponse(decision=to_decision(found), status=success())
 
     @unary
     async def CancelOptimization(
@@ -140,9 +155,11 @@ class OptimizationService(OptimizationServiceBase):
             await Session(stream, self._optimizations, self._services, self._records, by=caller(stream)).run()
 
     async def _create(self, request: pb.CreateOptimizationRequest, by: str) -> Optimization:
-        if request.auto_deploy:
-            raise GRPCError(Status.UNIMPLEMENTED, f"auto_deploy: {ROLLOUTS}")
-        return await self._optimizations.create(from_create(request), by=by)
+        made = await self._optimizations.create(from_create(request), by=by)
+        if not request.auto_deploy:
+            return made
+        deployments = self._rooms.processor.get().deployments
+        return (await deployments.deploy(made.id, by=by, force=False, percentage=0))[0]
 
     def _services(self) -> Mapping[str, Service]:
         return {service.name: service for service in self._rooms.processor.get().registry.list()}
