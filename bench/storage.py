@@ -126,22 +126,24 @@ def batch_sizes(folder: Path, events: int) -> dict[int, float]:
 def growth(folder: Path, events: int) -> dict[str, float]:
     """The same rate, again and again, while the log grows; then size, opening and reading."""
     place, rates = folder / "growing", list[float]()
-    print(f"\n{'events in the log':>20} {'append/s':>12} {'open s':>8} {'bytes/event':>12} {'peak RSS MiB':>12}")
+    heads = ("append/s", "CPU us/event", "open s", "bytes/event", "peak RSS MiB")
+    print(f"\n{'events in the log':>20} " + " ".join(f"{head:>12}" for head in heads))
 
-    async def step(part: int) -> tuple[float, float, int]:
+    async def step(part: int) -> tuple[float, float, float, int]:
         start = time.perf_counter()
         async with open_embedded(place) as store:
             opening = time.perf_counter() - start
+            working = time.process_time()  # says more than the rate when other work shares the core
             rate = await fill(store, part, 100, 64)
-            return rate, opening, await store.end()
+            return rate, 1e6 * (time.process_time() - working) / part, opening, await store.end()
 
-    opening = size = 0.0
+    opening = size = cpu = 0.0
     for _ in range(5):
-        rate, opening, end = trio.run(step, events // 5)
+        rate, cpu, opening, end = trio.run(step, events // 5)
         rates.append(rate)
         size = sum(path.stat().st_size for path in place.iterdir()) / end
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(f"{end:20,} {rate:12,.0f} {opening:8.3f} {size:12.1f} {peak:12.0f}")
+        print(f"{end:20,} {rate:12,.0f} {cpu:12.2f} {opening:12.3f} {size:12.1f} {peak:12.0f}")
 
     async def read() -> float:
         async with open_embedded(place) as store:
@@ -149,7 +151,14 @@ def growth(folder: Path, events: int) -> dict[str, float]:
 
     reading = trio.run(read)
     print(f"\nread by 1000 {reading:,.0f} events/s; payload {len(PAYLOAD)} bytes of the {size:.1f} an event costs")
-    return {"first": rates[0], "last": rates[-1], "open_s": opening, "bytes_per_event": size, "read": reading}
+    return {
+        "first": rates[0],
+        "last": rates[-1],
+        "cpu_us": cpu,
+        "open_s": opening,
+        "bytes_per_event": size,
+        "read": reading,
+    }
 
 
 def main() -> None:
