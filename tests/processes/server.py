@@ -67,9 +67,9 @@ def make_token(environ: dict[str, str]) -> str:
     return subprocess.run(command, env=environ, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def start(environ: dict[str, str], token: str) -> ServerProcess:
+def start(environ: dict[str, str], token: str, *flags: str) -> ServerProcess:
     """Start a server and return when it is ready. Raises AssertionError with its log when it ends instead."""
-    command = [sys.executable, "-m", "optimizer", "serve"]
+    command = [sys.executable, "-m", "optimizer", "serve", *flags]
     process = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout is not None
     log: list[str] = []

@@ -23,6 +23,7 @@ class Kind(Enum):
     CLOCK_JUMP = "wall clock jumps"
     LEAP = "everything stands still, then time has passed"
     CANCEL = "tree cancelled at some step"
+    CRASH_IN_CANCEL = "crash in the moment of a cancellation"
     RELOAD = "SIGHUP with a good configuration"
     BAD_RELOAD = "SIGHUP with a bad configuration"
     RELOAD_STORM = "SIGHUP storm"

@@ -56,6 +56,9 @@ async def happen(world: World, fault: Fault, rng: random.Random, nursery: trio.N
             clock = trio.lowlevel.current_clock()
             assert isinstance(clock, trio.testing.MockClock)
             clock.jump(20 * size)
+        case Kind.CRASH_IN_CANCEL:
+            order_crash(world, fault.target)
+            world.cancel()
         case Kind.RELOAD | Kind.BAD_RELOAD | Kind.RELOAD_STORM:
             return reload(world, fault.kind)
         case Kind.TERM:

@@ -12,6 +12,7 @@ from tests.simulation.clients import REST, Records
 from tests.simulation.world import Life, World
 
 SERVICES = ("storage", "collector", "integrations", "processor", "rest_api", "grpc_api")
+EDGES = ("rest_api", "grpc_api")
 TICK_S = 0.4
 TRUTH_S = 1.0
 KNOWN_CRASHES = ("Injected", "StorageUnavailable", "failed health checks")  # ours, or what bad weather excuses
@@ -113,6 +114,8 @@ def check_life(world: World, life: Life) -> Iterator[str]:
         yield f"I5 {name} started {life.started} and stopped {life.stopped}"
     if services != list(SERVICES[: len(services)]):
         yield f"I5 {name} started in the order {life.started}"
+    if not emergency:
+        yield from check_ends(life, name)
     crashes = [line for line in life.lines if line["event"] == "service crashed"]
     told = sum("Injected" in str(line.get("exception", "")) for line in crashes)
     if told != life.injected:
@@ -127,6 +130,21 @@ def check_life(world: World, life: Life) -> Iterator[str]:
         yield f"I11 {name} ended with a bug: {life.lines[-3:]}"
     if life.exit is None and not life.cancelled:
         yield f"I11 {name} ended with an error that nobody handled"
+
+
+def check_ends(life: Life, name: str) -> Iterator[str]:
+    """I5 once more, by when the services really ended: no matter how the stop began, what is inside ends first.
+
+    The two edges drain at the same time, so either may be the first; whoever had crashed before does not count.
+    """
+    if life.stop_at is None:
+        return
+    counted = {n: (at, step) for n, (at, step) in life.ends.items() if at >= life.stop_at and n not in life.crashed}
+    ends = [(step, service) for service, (_, step) in counted.items()]
+    order = ["edge" if service in EDGES else service for _, service in sorted(ends)]
+    want = sorted(order, key=lambda service: -1 if service == "edge" else -SERVICES.index(service) + 10)
+    if order != want:
+        yield f"I5 {name} ended in the order {[service for _, service in sorted(ends)]}"
 
 
 def check_calls(world: World) -> Iterator[str]:

@@ -65,10 +65,11 @@ PLANTED = (
         "await fold.store.commit(puts, Cursor(name=CURSOR, offset=fold.state.cursor + 1))",
     ),
     Planted(
-        "the fold swallows its cancellation",
-        "processor/fold.py",
-        '        except StorageUnavailable as error:\n            log.warning("the fold waits',
-        '        except BaseException as error:\n            log.warning("the fold waits',
+        "the processor does not hear its cancellation",
+        "processor/service.py",
+        "                task_status.started()\n                await trio.sleep_forever()\n",
+        "                task_status.started()\n                with trio.CancelScope(shield=True):\n"
+        "                    await trio.sleep_forever()\n",
     ),
     Planted(
         "choices are appended without an idempotency key",
@@ -83,22 +84,16 @@ PLANTED = (
         "child.scope.shield = False",
     ),
     Planted(
-        "layers are left in the order in which they were entered",
+        "layers are nested the wrong way round",
         "nurseries/layers.py",
-        "        for spec in order(specs):\n            layer = await stack.enter_async_context(open_layer(house))\n",
-        "        layer = await stack.enter_async_context(open_layer(house))\n        for spec in order(specs):\n",
+        "        for spec in order(specs):\n",
+        "        for spec in order(specs)[::-1]:\n",
     ),
     Planted(
         "what drains is never cancelled at the end of its share",
         "nurseries/layers.py",
         "        child.scope.cancel()\n        # Cancelled late",
         "        # Cancelled late",
-    ),
-    Planted(
-        "needs are not looked at",
-        "nurseries/layers.py",
-        "ready = next((spec for spec in waiting if done.issuperset(spec.needs)), None)",
-        "ready = next((spec for spec in reversed(waiting) if len(done) >= 0), None)",
     ),
     Planted(
         "lost wake-up: the end of the lame-duck time is not told",

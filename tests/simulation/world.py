@@ -59,6 +59,8 @@ class Life:
     started: list[str] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
     serving: dict[str, float] = field(default_factory=dict)
+    ends: dict[str, tuple[float, int]] = field(default_factory=dict)
+    crashed: set[str] = field(default_factory=set)
     injected: int = 0
     stuck_s: float = 0.0
     orders: dict[str, trio.Event] = field(default_factory=dict)
@@ -217,6 +219,7 @@ class World:
 
             def started(self, value: None = None) -> None:
                 life.serving[spec.name] = trio.current_time()
+                life.crashed.discard(spec.name)
                 self._task_status.started(value)
 
         async def run(*, task_status: trio.TaskStatus[None]) -> None:
@@ -225,12 +228,16 @@ class World:
                     nursery.start_soon(crash_on_order)
                     await spec.run(task_status=Watched(task_status))
                     nursery.cancel_scope.cancel()
+            except Exception:
+                life.crashed.add(spec.name)
+                raise
             finally:
                 slow = life.unwind.pop(spec.name, 0.0)
                 with trio.move_on_after(slow, shield=True):
                     if slow:
                         await trio.sleep_forever()
                 life.serving.pop(spec.name, None)
+                life.ends[spec.name] = (trio.current_time(), self.tracer.steps)
 
         return replace(spec, run=run, revive_s=REVIVE_S)
 

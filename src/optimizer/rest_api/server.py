@@ -230,7 +230,7 @@ async def serve(
             with trio.move_on_after(grace_s):
                 await doorman.empty()
         finally:
-            # A send is shielded, so that a frame is never cut in half: closing under it is what ends it.
+            # Closing under a send ends it, also where hypercorn shields one of its own.
             with trio.move_on_after(1, shield=True):
                 for stream in tuple(doorman.live):
                     await trio.aclose_forcefully(stream)
