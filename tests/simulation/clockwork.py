@@ -39,6 +39,11 @@ class Tracer(trio.abc.Instrument):
         self._due.append((step, len(self._due), action))
         self._due.sort(key=lambda due: due[:2])
 
+    @property
+    def waiting(self) -> bool:
+        """Whether somebody waits for a step."""
+        return bool(self._due)
+
     def forget(self) -> None:
         """Nobody waits for a step any more."""
         self._due.clear()

@@ -34,9 +34,6 @@ class Kind(Enum):
     GARBAGE = "peer that sends garbage"
 
 
-ENDINGS = (Kind.TERM, Kind.SECOND_TERM, Kind.KILL, Kind.CANCEL)
-
-
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One fault: at a time (and, for endings, some steps after it), on a target, with a size between 0 and 1."""
@@ -58,7 +55,7 @@ def plan(rng: random.Random, *, length_s: float = 25.0) -> tuple[Fault, ...]:
             kind=rng.choice(kinds),
             target=rng.choice(NAMES),
             size=rng.random(),
-            steps=rng.randrange(400),
+            steps=rng.randrange(120),
         )
         for _ in range(count)
     ]

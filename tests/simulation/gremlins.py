@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import trio
 
@@ -16,8 +16,36 @@ async def run_plan(world: World, faults: Sequence[Fault], rng: random.Random, se
     async with trio.open_nursery() as nursery:
         for fault in faults:
             await trio.sleep_until(fault.at)
-            if await happen(world, fault, rng, nursery):
+            act = ENDINGS.get(fault.kind)
+            if act is not None:
+                end_soon(world, fault, act, seen)
+            elif await happen(world, fault, rng, nursery):
                 seen[fault.kind.value] += 1
+        for _ in range(30):  # virtual time: whoever waits for a step gets three seconds
+            if world.tracer.waiting:
+                await trio.sleep(0.1)
+
+
+def end_soon(world: World, fault: Fault, act: Callable[[World], None], seen: Counter[str]) -> None:
+    """End the process some steps from now, wherever its tasks are then."""
+
+    def end() -> None:
+        life = world.life
+        if life is not None and life.parts is not None and not life.killed:
+            act(world)
+            seen[fault.kind.value] += 1
+
+    if fault.kind is Kind.SECOND_TERM:
+        world.terminate()
+    world.tracer.at_step(world.tracer.steps + fault.steps, end)
+
+
+ENDINGS: dict[Kind, Callable[[World], None]] = {
+    Kind.TERM: World.terminate,
+    Kind.SECOND_TERM: World.terminate,
+    Kind.KILL: World.kill,
+    Kind.CANCEL: World.cancel,
+}
 
 
 async def happen(world: World, fault: Fault, rng: random.Random, nursery: trio.Nursery) -> bool:
@@ -50,7 +78,7 @@ async def happen(world: World, fault: Fault, rng: random.Random, nursery: trio.N
             nursery.start_soon(crash_repeatedly, world, fault.target)
         case Kind.STUCK:
             life.unwind[fault.target] = 8 * size
-            life.stuck_s = max(life.stuck_s, 8 * size)
+            life.stuck_s += 8 * size
         case Kind.LEAP:
             world.leaps.append((now, 20 * size))
             clock = trio.lowlevel.current_clock()
@@ -61,15 +89,6 @@ async def happen(world: World, fault: Fault, rng: random.Random, nursery: trio.N
             world.cancel()
         case Kind.RELOAD | Kind.BAD_RELOAD | Kind.RELOAD_STORM:
             return reload(world, fault.kind)
-        case Kind.TERM:
-            world.tracer.at_step(world.tracer.steps + fault.steps, world.terminate)
-        case Kind.SECOND_TERM:
-            world.terminate()
-            world.tracer.at_step(world.tracer.steps + fault.steps, world.terminate)
-        case Kind.KILL:
-            world.tracer.at_step(world.tracer.steps + fault.steps, world.kill)
-        case Kind.CANCEL:
-            world.tracer.at_step(world.tracer.steps + fault.steps, world.cancel)
     return True
 
 

@@ -21,6 +21,7 @@ CLIENTS = 3
 ROUNDS = 7
 HEALED_S = 30.0
 FINISH_S = 150.0
+IDLE_STOP_S = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,10 +99,16 @@ async def play(world: World, faults: Sequence[Fault], seen: Counter[str], found:
         await expect_totals(world, world.client("auditor", token), found)
         world.wanted = False
         world.terminate()
+        life = world.life
         with trio.move_on_after(40) as patience:
             await world.gone.wait()
         if patience.cancelled_caught:
             found.append("I4 the process did not end after the last SIGTERM")
+        elif life is not None and life.stop_at is not None and life.ended is not None:
+            # Nothing is in flight; connections are open and idle. Virtual time: no machine is too slow for this.
+            took = life.ended - life.stop_at
+            if took > IDLE_STOP_S + life.stuck_s:
+                found.append(f"I4 an idle stop took {took:.2f} s")
         nursery.cancel_scope.cancel()
     if world.tracer.outside != outside:
         found.append("D0 something came from outside the simulation: is a thread used?")

@@ -5,6 +5,7 @@ shields sends without a deadline, so a peer that stops reading could hold a stop
 contained and counted, sends have a deadline, and sockets are ours.
 """
 
+import math
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -15,7 +16,7 @@ import structlog
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
-from hypercorn.events import Event, RawData
+from hypercorn.events import Event, RawData, Updated
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework, ConnectionState
@@ -26,6 +27,7 @@ BACKLOG = 256
 SEND_S = 20.0  # a peer that takes no byte of an answer for this long is gone
 LINGER_S = 5.0  # a client that is still sending when it has been answered gets this long, and this much, to end
 LINGER_BYTES = 64 << 20
+CLOSE_S = 1.0  # for closing a connection in order
 UNACKED_MS = 10_000  # TCP_USER_TIMEOUT: the kernel's own bound on unacknowledged data
 
 
@@ -50,6 +52,8 @@ class Connection(TCPServer):
 
     def __init__(self, app: ASGIFramework, *args: Any) -> None:
         self.serving = trio.CancelScope()
+        self._idle = True  # no request is being answered
+        self._changed = trio.Event()
         super().__init__(ASGIWrapper(cast("Any", lingering(app, self.serving.cancel))), *args)
 
     async def run(self) -> None:
@@ -63,8 +67,14 @@ class Connection(TCPServer):
 
     async def protocol_send(self, event: Event) -> None:
         """Send with a deadline of its own; a peer that does not read is cut off."""
+        if isinstance(event, Updated):
+            self._idle = event.idle
+            self.wake()
+            return
         if not isinstance(event, RawData):
-            await super().protocol_send(event)
+            # The end of an answer is told by a task that quart-trio cancels just then: it has to get through.
+            with trio.move_on_after(CLOSE_S, shield=True):
+                await super().protocol_send(event)
             return
         async with self.send_lock:
             try:
@@ -77,6 +87,30 @@ class Connection(TCPServer):
                 # a peer that does not read would hold the stop for as long as it likes.
                 await trio.aclose_forcefully(self.stream)
                 raise
+
+    def wake(self) -> None:
+        """Have the connection look at its state again: it became idle or busy, or the stop began."""
+        self._changed.set()
+        self._changed = trio.Event()
+
+    async def _read_data(self) -> None:
+        await super()._read_data()
+        await self.idle_task.stop()  # the peer is gone: nothing is left to wait for
+
+    async def _idle_timeout(self) -> None:
+        """Close when idle for too long, and when idle once the stop has begun; runs as long as the connection.
+
+        hypercorn starts such a task anew after each answer, from a task that quart-trio cancels at that moment, so that
+        idle connections were never closed, and a stop waited for them to the end of its share.
+        """
+        while not (self._idle and self.context.terminated.is_set()):
+            changed = self._changed
+            with trio.move_on_after(self.config.keep_alive_timeout if self._idle else math.inf) as patience:
+                await changed.wait()
+            if patience.cancelled_caught:
+                break
+        with trio.move_on_after(CLOSE_S, shield=True):
+            await self._initiate_server_close()
 
 
 def lingering(app: ASGIFramework, cut: Callable[[], None]) -> ASGIFramework:
@@ -143,7 +177,7 @@ class Doorman:
     def __init__(self, limits: ConnectionLimits) -> None:
         self.limits = limits
         self._by_address: dict[str, int] = {}
-        self.live: dict[Stream, None] = {}  # not a set: its order would differ from run to run
+        self.live: dict[Stream, Connection | None] = {}  # no set: its order would differ from run to run
         self.refused = 0
         self._ended = trio.Event()
 
@@ -214,7 +248,9 @@ async def serve(
     async def handle(stream: Stream) -> None:
         async with doorman.admit(stream) as admitted:
             if admitted:
-                await Connection(app, config, context, ConnectionState({}), cast("Any", stream)).run()
+                connection = Connection(app, config, context, ConnectionState({}), cast("Any", stream))
+                doorman.live[stream] = connection
+                await connection.run()
             else:
                 await trio.aclose_forcefully(stream)
 
@@ -226,6 +262,9 @@ async def serve(
             accepting.cancel_scope.cancel()
         await listener.aclose()
         await context.terminated.set()
+        for connection in tuple(doorman.live.values()):
+            if connection is not None:
+                connection.wake()
         try:
             with trio.move_on_after(grace_s):
                 await doorman.empty()
