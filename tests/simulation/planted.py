@@ -36,9 +36,9 @@ PLANTED = (
     Planted(
         "acknowledged although the append failed",
         "collector/intake.py",
-        "                duplicates = (await self._log.append(found)).duplicates\n",
-        "                try:\n                    duplicates = (await self._log.append(found)).duplicates\n"
-        "                except Exception:\n                    duplicates = 0\n",
+        "                offsets = (await self._log.append([*before, *found])).offsets\n",
+        "                try:\n                    offsets = (await self._log.append([*before, *found])).offsets\n"
+        "                except Exception:\n                    offsets = ()\n",
     ),
     Planted(
         "events are not deduplicated",
