@@ -265,6 +265,7 @@ def _profile(limits: Limits) -> dict[str, Any]:
         # The engine leaves out fields beyond its own limit and says nothing; with twice the size, and blocks on the
         # wire bounded by the limit itself, what is left tells for certain that there was too much.
         "max_header_list_size": 2 * limits.header_list,
+        "data_frame_budget": limits.small_frames_unread,
         "max_pending_accept_reset_streams": limits.refused_streams_waiting,
         "max_local_error_reset_streams": limits.protocol_errors,
         "max_send_buf_size": limits.stream_unsent,

@@ -39,6 +39,10 @@ class Limits:
     message_idle_s: float = 30.0  # between two pieces of one message
     partial_messages: int = 64 * MIB  # begun and not yet whole, over all calls of one connection
 
+    # Small DATA frames not yet read, counted as 256 bytes less what they carry, over all calls of one connection. The
+    # engine's own default (25 KiB) ends honest streams of small messages, which arrive one frame each.
+    small_frames_unread: int = 8 * MIB
+
     # Writing to slow readers
     stream_unsent: int = 64 * KIB  # DATA queued for one stream before its sender waits
     connection_unsent: int = 256 * KIB  # the same over one connection
