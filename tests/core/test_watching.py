@@ -3,9 +3,9 @@ import random
 import msgspec
 import pytest
 
-from optimizer.core import records
+from optimizer.core import records, watching
 from optimizer.core.anomaly import monitor
-from optimizer.core.watching import SERIES, Watch
+from optimizer.core.watching import NAMES, SERIES, Watch, restore_watch
 from optimizer.model import MetricSample
 
 
@@ -32,3 +32,24 @@ def test_the_document_of_a_series_that_gave_way_goes(monkeypatch: pytest.MonkeyP
                 stored[key] = body
         watch.changes.clear()
         assert sum(key.startswith(SERIES) for key in stored) <= 2
+
+
+def test_the_metric_name_used_longest_ago_gives_way_also_after_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "MAX_NAMES", 3)
+    through, watch, stored = Watch(), Watch(), dict[str, bytes]()
+    for i, name in enumerate("zabzcdae"):
+        sample = MetricSample(name=name, value=1.0, timestamp=9 - i, received_at=0)  # event time is not the order
+        payload = msgspec.msgpack.encode(sample)
+        through.apply(i + 1, records.METRIC, payload)
+        watch.apply(i + 1, records.METRIC, payload)
+        for key, body in watch.documents():
+            if body is None:
+                stored.pop(key, None)
+            else:
+                stored[key] = body
+        watch = restore_watch(i + 1, stored.items())
+        assert sum(key.startswith(NAMES) for key in stored) == len(watch.seen) <= 3
+    assert list(watch.seen) == ["d", "a", "e"]
+    assert list(watch.seen.values()) == list(through.seen.values())
+    assert watch.seen["a"].samples == 1  # it had given way, and was counted anew
+    assert through.names_gone == 4

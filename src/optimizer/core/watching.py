@@ -23,6 +23,9 @@ SERIES = "watch/series/"
 NAMES = "watch/name/"
 SEPARATOR = "\x1f"
 
+MAX_NAMES = 10_000
+"""Metric names that `Watch.seen` tells of, about 200 bytes each; the one without a sample for longest gives way."""
+
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 _service = msgspec.msgpack.Decoder(Service)
 _stream = msgspec.msgpack.Decoder(tuple[str, StreamDetectors])
@@ -30,11 +33,12 @@ _series = msgspec.msgpack.Decoder(tuple[str, SeriesState])
 
 
 class Seen(msgspec.Struct, frozen=True, array_like=True):
-    """How many samples of a metric name were folded, and the event time of the newest."""
+    """How many samples of a metric name were folded, the newest event time, and the log offset of the last one."""
 
     name: str
     samples: int
     last_timestamp: int
+    offset: int = 0
 
 
 _seen = msgspec.msgpack.Decoder(Seen)
@@ -48,7 +52,8 @@ class Watch:
         self.drift = DriftMonitor(streams={})
         self.anomalies = AnomalyMonitor()
         self.services: dict[str, Service] = {}
-        self.seen: dict[str, Seen] = {}
+        self.seen: dict[str, Seen] = {}  # the name used longest ago first
+        self.names_gone = 0  # names that gave way since this process started
         self.changes: set[tuple[str, str]] = set()
 
     def apply(self, offset: int, kind: str, payload: bytes) -> list[Alert]:
@@ -85,9 +90,15 @@ class Watch:
         return alerts
 
     def _sample(self, sample: MetricSample) -> list[Alert]:
-        before = self.seen.get(sample.name)
+        before = self.seen.pop(sample.name, None)
+        if before is None and len(self.seen) >= MAX_NAMES:
+            oldest = next(iter(self.seen))
+            del self.seen[oldest]
+            self.changes.add((NAMES, oldest))
+            self.names_gone += 1
         newest = sample.timestamp if before is None else max(before.last_timestamp, sample.timestamp)
-        self.seen[sample.name] = Seen(sample.name, 1 if before is None else before.samples + 1, newest)
+        samples = 1 if before is None else before.samples + 1
+        self.seen[sample.name] = Seen(sample.name, samples, newest, self.cursor)
         self.changes |= {(NAMES, sample.name), (SERIES, series_key(sample))}
         found = self.anomalies.observe(sample)
         self.changes |= {(SERIES, key) for key in self.anomalies.take_gone()}
@@ -118,7 +129,7 @@ class Watch:
         if kind == SERVICES:
             return _encode(self.services[name]) if name in self.services else None
         if kind == NAMES:
-            return _encode(self.seen[name])
+            return _encode(self.seen[name]) if name in self.seen else None
         if kind == STREAMS:
             return _encode((name, self.drift.streams[name])) if name in self.drift.streams else None
         state = self.anomalies.series_state(name)
@@ -129,18 +140,19 @@ def restore_watch(cursor: int, documents: Iterable[tuple[str, bytes]]) -> Watch:
     """The watch whose documents these are, as of log offset `cursor`."""
     watch = Watch()
     watch.cursor = cursor
+    names: list[Seen] = []
     for key, body in documents:
         if key.startswith(SERVICES):
             service = _service.decode(body)
             watch.services[service.name] = service
         elif key.startswith(NAMES):
-            seen = _seen.decode(body)
-            watch.seen[seen.name] = seen
+            names.append(_seen.decode(body))
         elif key.startswith(STREAMS):
             name, detectors = _stream.decode(body)
             watch.drift.streams[name] = detectors
         elif key.startswith(SERIES):
             watch.anomalies.restore_series(*_series.decode(body))
+    watch.seen = {seen.name: seen for seen in sorted(names, key=lambda seen: seen.offset)}
     return watch
 
 
