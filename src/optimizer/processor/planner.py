@@ -12,6 +12,8 @@ from optimizer.storage import Record
 EVENTS = 25
 QUIET_S = 1.0
 SHARE = 0.25  # at most this part of a core goes to one service's policies: under a flood, fewer and larger steps
+SMALL = 4_096  # bytes of a policy that may be written at every step
+BYTES_PER_S = 200_000  # larger ones at most so fast: a policy over a thousand segments is some 60 KB
 
 
 class Planner:
@@ -55,7 +57,8 @@ class Planner:
     def _record(self, service: ServiceState, split: Split | None, cursor: int, clock: float) -> Record:
         before = self._stopwatch()
         policy = compute(service, split, cursor, self._now())
-        name = policy.service
+        name, payload = policy.service, records.encode(policy)
         self._last[name] = clock
-        self._not_before[name] = clock + (self._stopwatch() - before) / SHARE
-        return Record(kind=records.POLICY, key=name, payload=records.encode(policy))
+        pause = max(len(payload) - SMALL, 0) / BYTES_PER_S
+        self._not_before[name] = clock + max((self._stopwatch() - before) / SHARE, pause)
+        return Record(kind=records.POLICY, key=name, payload=payload)
