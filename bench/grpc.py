@@ -11,7 +11,6 @@ first would be if nothing else ran on the machine; the ratios are of the second.
 
 import argparse
 import asyncio
-import gc
 import json
 import os
 import re
@@ -38,6 +37,7 @@ from optimizer.grpc_api.health import Standing
 from optimizer.grpc_api.interceptors import Containment
 from optimizer.grpc_api.service import Policy, Telling, make_dispatcher
 from optimizer.grpc_api.transport import Limits, Port, open_listeners
+from optimizer.nurseries.tree import calm_collector
 from optimizer.observability import LineWriter, make_metrics
 from optimizer.security import ApiKeys, Authenticator, Permission, RateLimit, Tokens
 
@@ -104,8 +104,6 @@ class Ours:
 
 async def serve_ours(full: bool) -> None:
     """Our port: with containment only, or with everything that the service puts around a call."""
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
     listeners = await open_listeners("127.0.0.1", 0)
     limits = Limits(window_updates_free=10**9)
     with LineWriter(os.open(os.devnull, os.O_WRONLY)) as writer:
@@ -244,7 +242,8 @@ def main() -> None:
         asyncio.run(serve_grpcio())
         return
     if chosen.serve:
-        trio.run(serve_ours, chosen.serve == "full")
+        with calm_collector():  # as the server process does
+            trio.run(serve_ours, chosen.serve == "full")
         return
     if shutil.which("h2load") is None or not Path("/proc").exists():
         print("bench.grpc needs h2load (Debian: nghttp2-client)")

@@ -11,7 +11,9 @@ root: signals, deadlines, reload, watchdogs; resource sampling, operator's endpo
 The services are an argument (`services.py` declares the real ones); their nesting follows from what each needs.
 """
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import IntEnum
 
 import structlog
@@ -113,10 +115,27 @@ async def run_tree(
         teller.stop_step(4, "services stopped", unstopped=[report.service for report in house.unstopped])
 
 
+@contextmanager
+def calm_collector() -> Iterator[None]:
+    """Have Python look for reference cycles less often while the block runs, and never among what the imports made.
+
+    Calls free their objects by reference count; with the interpreter's default of 700 allocations the search for cycles
+    took a quarter of the time of a small gRPC call (measured on Python 3.11).
+    """
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
+
+
 def run_server(settings: Settings, declare: Declare, around: Surroundings) -> Exit:
     """Run `serve` to its end under the watchdog. Logging is the caller's, and has to be open around this call."""
     limit = settings.supervision.hard_limit_s
-    with Watchdog(limit_s=limit) as watchdog:
+    with calm_collector(), Watchdog(limit_s=limit) as watchdog:
         return trio.run(serve, settings, declare, around.watched_by(watchdog), strict_exception_groups=True)
 
 
