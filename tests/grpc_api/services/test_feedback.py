@@ -150,27 +150,6 @@ async def test_too_many_events_in_one_message_end_the_stream(stack: Stack) -> No
     assert await feedback.fails("RecordFeedback", messages(1, 10_001, feedback.pb).__next__()) is code
 
 
-async def test_a_burst_of_small_messages_is_held_back_and_is_no_flood(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await declare(stack)
-    intake, gate = stack.rooms.intake.get(), trio.Event()
-    take = intake.feedback
-
-    async def take_later(items: Any) -> Any:
-        await gate.wait()
-        return await take(items)
-
-    monkeypatch.setattr(intake, "feedback", take_later)
-    feedback, token = stack.stub("feedback"), trio.lowlevel.current_trio_token()
-
-    def burst() -> Iterator[Any]:
-        yield from messages(3_000, 1, feedback.pb)  # more than is read ahead of the log, less than flow control allows
-        trio.from_thread.run_sync(gate.set, trio_token=token)
-
-    assert (await feedback.call("UploadFeedback", burst())).accepted == 3_000
-
-
 class SlowIntake:
     """Refuses, fails, or holds what it gets."""
 
