@@ -38,7 +38,7 @@ from optimizer.grpc_api.interceptors import Containment
 from optimizer.grpc_api.service import Policy, Telling, make_dispatcher
 from optimizer.grpc_api.transport import Limits, Port, open_listeners
 from optimizer.nurseries.tree import calm_collector
-from optimizer.observability import LineWriter, make_metrics
+from optimizer.observability import LineWriter, LogControl, make_metrics
 from optimizer.security import ApiKeys, Authenticator, Permission, RateLimit, Tokens
 
 KEY = b"bench" * 8
@@ -106,7 +106,8 @@ async def serve_ours(full: bool) -> None:
     """Our port: with containment only, or with everything that the service puts around a call."""
     listeners = await open_listeners("127.0.0.1", 0)
     limits = Limits(window_updates_free=10**9)
-    with LineWriter(os.open(os.devnull, os.O_WRONLY)) as writer:
+    with LineWriter(os.open(os.devnull, os.O_WRONLY)) as sink:
+        writer = LogControl(sink, "info")
         journal = Journal(writer, time.time)
         if full:
             authenticator = Authenticator(Tokens([KEY], issuer="bench"), ApiKeys([]))

@@ -11,7 +11,7 @@ from grpclib.reflection.service import ServerReflection
 
 from optimizer.bus import Latest
 from optimizer.grpc_api.calls import Dispatcher, Interceptor, Route, Servable, list_routes
-from optimizer.grpc_api.calls.journal import Journal, LineSink
+from optimizer.grpc_api.calls.journal import CallLog, Journal
 from optimizer.grpc_api.health import CHECK, WATCH, Health, Standing
 from optimizer.grpc_api.interceptors import (
     PUBLIC,
@@ -59,10 +59,10 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Telling:
-    """Where the server tells what happens in it. Without a `journal` sink calls are counted and not listed."""
+    """Where the server tells what happens in it. Without a `journal` calls are counted and not listed."""
 
     metrics: Metrics
-    journal: LineSink | None = None
+    journal: CallLog | None = None
     rng: random.Random = field(default_factory=random.Random)
 
 

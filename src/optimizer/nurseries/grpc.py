@@ -55,7 +55,7 @@ async def serve_grpc(
         make_policy(parts, keys),
         Telling(
             metrics=parts.metrics,
-            journal=None if around.logging is None else around.logging.sink,
+            journal=around.logging,
             rng=around.rng,
         ),
         host=settings.service.host,

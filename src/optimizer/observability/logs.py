@@ -78,8 +78,9 @@ class LineWriter:
 class LogControl:
     """The running logging: its level can be changed live."""
 
-    def __init__(self, sink: LineSink, level: str) -> None:
+    def __init__(self, sink: LineSink, level: str, *, json: bool = True) -> None:
         self.sink = sink
+        self.json = json
         self.level = level
         self.set_level(level)
 
@@ -87,6 +88,14 @@ class LogControl:
         """Show this level and above from now on; raises `InvalidArgument` for an unknown one."""
         logging.getLogger().setLevel(to_number(level))
         self.level = level
+
+    def shows(self, level: str) -> bool:
+        """Whether lines of that level are shown now."""
+        return to_number(level) >= to_number(self.level)
+
+    def write_line(self, line: str) -> None:
+        """Write a line that was rendered elsewhere."""
+        self.sink.write_line(line)
 
 
 def to_number(level: str) -> int:
@@ -131,7 +140,7 @@ def open_logging(level: str, *, json: bool, sink: LineSink, colors: bool = False
         cache_logger_on_first_use=False,  # loggers are module-level; a cached one would keep the logging of a past run
     )
     try:
-        yield LogControl(sink, level)
+        yield LogControl(sink, level, json=json)
     finally:
         root.setLevel(before[0])
         root.handlers = before[1]

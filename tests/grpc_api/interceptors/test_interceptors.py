@@ -46,6 +46,7 @@ class House:
     def __init__(self, nursery: trio.Nursery, echo: Echo | None = None, **policy: Any) -> None:
         self.nursery = nursery
         self.lines: list[str] = []
+        self.hidden = "debug"
         self.telling = Telling(metrics=make_metrics(), journal=self, rng=random.Random(1))
         authenticator = Authenticator(TOKENS, ApiKeys([]))
         given = {"authenticate": authenticator.authenticate, "rules": RULES, "clock": lambda: NOW, **policy}
@@ -54,6 +55,11 @@ class House:
         dispatcher = make_dispatcher([echo or Echo()], Policy(**given), self.telling, self.standing, self.calls)
         self.journal = Journal()
         self.port = Port(dispatcher.serve, limits=Limits(), watcher=self.journal)
+
+    json = True
+
+    def shows(self, level: str) -> bool:
+        return level != self.hidden
 
     def write_line(self, line: str) -> None:
         self.lines.extend(line.splitlines())
@@ -227,3 +233,18 @@ async def test_unary_calls_end_after_the_servers_own_time(
     assert (await peer.call(HANG, text("x"), fields=bearer("read")))["grpc-status"] == "4"
     assert trio.current_time() == pytest.approx(7.0)
     assert curious.left == pytest.approx(7.0)
+
+
+async def test_calls_are_listed_as_the_rest_of_the_log_is(nursery: trio.Nursery) -> None:
+    house = House(nursery)
+    house.json = False
+    peer = await house.connect()
+    await peer.call(COUNT, frame_message(b"\x08\x05"), fields=bearer("write"))
+    house.calls.flush()
+    (line,) = house.lines
+    assert line.startswith("2027-01-15T08:00:00Z [info     ] call method=" + COUNT)
+    assert "status=OK" in line
+    house.hidden = "info"
+    await peer.call(COUNT, frame_message(b"\x08\x05"), fields=bearer("write"))
+    house.calls.flush()
+    assert len(house.lines) == 1

@@ -18,10 +18,14 @@ _TRACEPARENT: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0
 _SERVER_FAULTS: Final = frozenset({"UNKNOWN", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
 
 
-class LineSink(Protocol):
-    """Where lines go; must return at once."""
+class CallLog(Protocol):
+    """The process's log: where lines go (must return at once), whether they are JSON, which levels it shows now."""
+
+    json: bool
 
     def write_line(self, line: str) -> None: ...
+
+    def shows(self, level: str) -> bool: ...
 
 
 # A finished call: its end in seconds since 1970, its stream, how it failed, the seconds that it took. A plain tuple,
@@ -32,8 +36,8 @@ Record = tuple[float, Stream[Any, Any], Failure | None, float]
 class Journal:
     """Collects records; `run` writes them. `clock` tells seconds since 1970."""
 
-    def __init__(self, sink: LineSink, clock: Callable[[], float]) -> None:
-        self._sink = sink
+    def __init__(self, log: CallLog, clock: Callable[[], float]) -> None:
+        self._log = log
         self._clock = clock
         self._records: list[Record] = []
         self._full = trio.Event()
@@ -65,17 +69,40 @@ class Journal:
         """Write what has been collected."""
         records, self._records = self._records, []
         self._full = trio.Event()
-        for start in range(0, len(records), _BATCH):
-            self._sink.write_line("\n".join(render(record) for record in records[start : start + _BATCH]))
+        render = render_json if self._log.json else render_plain
+        shown = [record for record in records if self._log.shows(level_of(record))]
+        for start in range(0, len(shown), _BATCH):
+            self._log.write_line("\n".join(render(record) for record in shown[start : start + _BATCH]))
 
 
-def render(record: Record) -> str:
-    """The line, JSON."""
+def level_of(record: Record) -> str:
+    """A fault of the server is a warning, everything else is information."""
+    failure = record[2]
+    return "warn" if failure is not None and failure.status.name in _SERVER_FAULTS else "info"
+
+
+def render_json(record: Record) -> str:
+    """The line as one JSON object."""
+    return orjson.dumps(fields_of(record)).decode()
+
+
+def render_plain(record: Record) -> str:
+    """The line as the console shows others: time, level, event, then what is known of the call."""
+    fields = fields_of(record)
+    at = datetime.datetime.fromtimestamp(record[0], datetime.UTC).isoformat().replace("+00:00", "Z")
+    level, event = str(fields.pop("level")), str(fields.pop("event"))
+    del fields["timestamp"]
+    known = " ".join(f"{name}={value!r}" if name == "message" else f"{name}={value}" for name, value in fields.items())
+    return f"{at} [{level:<9}] {event} {known}"
+
+
+def fields_of(record: Record) -> dict[str, object]:
+    """What is told of a finished call."""
     at, stream, failure, seconds = record
     status = "OK" if failure is None else failure.status.name
     fields: dict[str, object] = {
         "timestamp": datetime.datetime.fromtimestamp(at, datetime.UTC),
-        "level": "warn" if status in _SERVER_FAULTS else "info",
+        "level": level_of(record),
         "event": "call",
         "method": stream.route.path,
         "status": status,
@@ -92,7 +119,7 @@ def render(record: Record) -> str:
     trace_id = trace_of(stream)
     if trace_id is not None:
         fields["trace_id"] = trace_id
-    return orjson.dumps(fields).decode()
+    return fields
 
 
 def trace_of(stream: Stream[Any, Any]) -> str | None:
