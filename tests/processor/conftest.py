@@ -11,8 +11,9 @@ from optimizer.bus import Latest, News, Slot
 from optimizer.core import records
 from optimizer.model import FeedbackEvent, Listing, Objective, Service, Variant
 from optimizer.processor import Processor, run
+from optimizer.processor.optimizations import Terms
 from optimizer.storage import Record, Store
-from optimizer.storage.memory import MemoryState, open_memory
+from optimizer.storage.memory import FaultHook, MemoryState, open_memory
 
 KEY = b"k" * 32
 SERVICE = Service(
@@ -32,6 +33,7 @@ class Running:
     processor: Processor
     listings: Latest[dict[str, Listing]]
     cancel: Callable[[], None]
+    news: News
 
     async def folded(self, offset: int) -> None:
         """Return when everything up to the offset is folded."""
@@ -55,11 +57,17 @@ class Running:
 
 
 @asynccontextmanager
-async def running(state: MemoryState) -> AsyncIterator[Running]:
-    """A processor over the state; leaving the block stops it as the tree would: by cancelling it."""
+async def running(
+    state: MemoryState, *, terms: Terms | None = None, faults: FaultHook | None = None
+) -> AsyncIterator[Running]:
+    """A processor over the state; leaving the block stops it as the tree would: by cancelling it.
+
+    Its clock is Trio's, a microsecond further at each look.
+    """
     counter = count(1)
     slot = Slot[Processor]("processor")
     listings: Latest[dict[str, Listing]] = Latest({})
+    news = News()
 
     async def processor(store: Store, task_status: trio.TaskStatus[None]) -> None:
         await run(
@@ -67,14 +75,15 @@ async def running(state: MemoryState) -> AsyncIterator[Running]:
             listings,
             slot,
             keys=(KEY,),
-            now=lambda: 1_750_000_000_000_000 + next(counter),
+            now=lambda: 1_750_000_000_000_000 + int(trio.current_time() * 1e6) + next(counter),
             stopwatch=trio.current_time,
-            news=News(),
+            news=news,
+            terms=terms,
             nonce=lambda: next(counter).to_bytes(8, "little"),
             task_status=task_status,
         )
 
-    async with open_memory(state) as store, trio.open_nursery() as nursery:
+    async with open_memory(state, faults=faults) as store, trio.open_nursery() as nursery:
         await nursery.start(processor, store)
-        yield Running(store, slot.get(), listings, nursery.cancel_scope.cancel)
+        yield Running(store, slot.get(), listings, nursery.cancel_scope.cancel, news)
         nursery.cancel_scope.cancel()

@@ -94,4 +94,7 @@ class Decisions(Section):
     recompute_interval_s: Seconds = key(1, "Longest age of unlearnt feedback, in seconds.", live=True)
     lease_s: Seconds = key(300, "How long a client may use a configuration that it was handed.", live=True)
     holdout: Share = key(0.0, "Share of traffic that stays on the baseline to measure savings against.", live=True)
+    stage_min_s: Duration = key(300, "Least time of each stage of a deployment, in seconds.")
+    stage_min_events: Size = key(100, "Least calls of the candidate in each stage of a deployment.")
+    rollout_timeout_s: Seconds = key(3600, "Longest time of a deployment; without a verdict by then it is taken back.")
     seed: Count = key(0, "Seed of every random choice; the same log and seed give the same decisions.")

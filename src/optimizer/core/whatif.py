@@ -41,6 +41,10 @@ class WhatIf:
         self._variants: dict[str, int] = {}
         self._rows: dict[str, list[tuple[int, int, float, float]]] = {metric: [] for metric in METRICS}
 
+    def know(self, policy: Policy) -> None:
+        """A policy of the service that choices may have been drawn from."""
+        self._policies.setdefault(policy.version, policy)
+
     def see(self, line: Line, _: State) -> None:
         """Take in one record of the log."""
         if line.kind == records.POLICY:

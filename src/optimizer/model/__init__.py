@@ -26,10 +26,13 @@ from optimizer.model.notices import Scope as Scope
 from optimizer.model.notices import Severity as Severity
 from optimizer.model.notices import SystemNotice as SystemNotice
 from optimizer.model.optimizations import Bound as Bound
+from optimizer.model.optimizations import Deployment as Deployment
 from optimizer.model.optimizations import Impact as Impact
 from optimizer.model.optimizations import MeasuredImpact as MeasuredImpact
 from optimizer.model.optimizations import Optimization as Optimization
 from optimizer.model.optimizations import ParameterChange as ParameterChange
+from optimizer.model.optimizations import Step as Step
+from optimizer.model.optimizations import Wish as Wish
 from optimizer.model.policies import Assignment as Assignment
 from optimizer.model.policies import Policy as Policy
 from optimizer.model.policies import Reason as Reason

@@ -67,6 +67,43 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
     hard: bool = False
 
 
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """What a deployment does to one service: a rollout of `candidate` against `baseline`.
+
+    `config` is the candidate's configuration when the deployment adds it to the declaration, else None.
+    """
+
+    service: str
+    rollout_id: str
+    baseline: str
+    candidate: str
+    config: dict[str, object] | None = None
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody asked of a deployment, kept before it is carried out."""
+
+    action: Literal["rollback", "cancel"]
+    by: str
+    reason: str = ""
+
+
+class Deployment(msgspec.Struct, frozen=True, kw_only=True):
+    """How an optimization is deployed; kept before anything happens, so that a restart goes on where it stopped.
+
+    `stages` are percentages of the traffic. `forced`: the evidence spoke against it and was overruled. `progress` is
+    the last thing told about it.
+    """
+
+    steps: tuple[Step, ...]
+    stages: tuple[float, ...]
+    by: str
+    requested_at: int
+    forced: bool = False
+    wish: Wish | None = None
+    progress: str = ""
+
+
 class Optimization(msgspec.Struct, frozen=True, kw_only=True):
     """A proposed change. `revision` is the version of its document: it rises at every change."""
 
@@ -83,3 +120,4 @@ class Optimization(msgspec.Struct, frozen=True, kw_only=True):
     rolled_back_at: int | None = None
     actual_impact: MeasuredImpact | None = None
     metadata: dict[str, str] = {}
+    deployment: Deployment | None = None

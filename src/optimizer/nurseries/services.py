@@ -19,6 +19,7 @@ from optimizer.model import Listing
 from optimizer.nurseries.grpc import serve_grpc
 from optimizer.nurseries.policy import Criticality, Probe, Restart, Run, ServiceSpec, Stage, Verdict
 from optimizer.processor import Processor
+from optimizer.processor.optimizations import Terms
 from optimizer.rest_api import Access, ConnectionLimits, Deps, Doorman
 from optimizer.root import Parts
 from optimizer.root.parts import backoff_of, intensity_of
@@ -165,6 +166,7 @@ def run_processor(shared: Shared) -> Run:
             nonce=around.nonce,
             stopwatch=around.stopwatch,
             news=shared.parts.news,
+            terms=terms_of(shared.settings),
             task_status=task_status,
         )
 
@@ -262,6 +264,12 @@ def count_items(parts: Parts) -> Callable[[str, str, int], None]:
         parts.metrics.intake_items_total.labels(source, result).inc(number)
 
     return count
+
+
+def terms_of(settings: Settings) -> Terms:
+    """How long the rollouts of deployments take."""
+    told = settings.decisions
+    return Terms(stage_min_s=told.stage_min_s, stage_min_events=told.stage_min_events, timeout_s=told.rollout_timeout_s)
 
 
 def limits_of(settings: Settings) -> ConnectionLimits:

@@ -3,10 +3,13 @@
 from collections.abc import Callable
 from typing import Literal
 
+import msgspec
+
 from optimizer.core import records
+from optimizer.core.declaration import check
 from optimizer.core.fold import State, snapshot
 from optimizer.core.rollout import Command, Rollout, RolloutSpec, admit, apply, check_spec, describe, explain
-from optimizer.model import Conflict, InvalidArgument, NotFound
+from optimizer.model import Conflict, InvalidArgument, NotFound, Service, Variant
 from optimizer.processor.progress import Progress
 from optimizer.storage import Record, Store
 
@@ -35,22 +38,30 @@ class RolloutDesk:
         self._now = now
         self._new_id = new_id
 
-    async def begin(self, spec: RolloutSpec, actor: str) -> Rollout:
+    async def begin(
+        self, spec: RolloutSpec, actor: str, *, rollout_id: str | None = None, added: Variant | None = None
+    ) -> Rollout:
         """Begin a rollout; durable, and its first stage decided, when this returns.
 
+        `added` is a variant that the service gets with it: both are one append, so it serves nobody before the
+        rollout does. Whoever chose the `rollout_id` may call again with it after a crash, once `get` does not find it.
         Raises NotFound, InvalidArgument, Conflict (one is under way for the service), ResourceExhausted.
         """
-        service = self._state.services.get(spec.service)
-        if service is None:
-            raise NotFound(f"service {spec.service!r} is not declared")
-        if service.declaration.index(spec.candidate) is None:
+        service = self.declaration(spec.service)
+        if added is not None and service.index(added.name) is None:
+            service = msgspec.structs.replace(service, variants=(*service.variants, added))
+            check(service)
+        else:
+            added = None
+        if service.index(spec.candidate) is None:
             raise InvalidArgument(f"service {spec.service!r} has no variant {spec.candidate!r}", field="candidate")
         check_spec(spec)
-        admit(spec, [r.spec for r in self._state.rollouts.active.values()], MOST)
-        rollout_id = self._new_id()
+        self.admit(spec)
+        rollout_id = rollout_id or self._new_id()
         # A salt of its own: who sees this candidate is independent of who saw the ones before.
         started = records.RolloutStarted(rollout_id, spec, f"rollout/{rollout_id}", self._now(), actor, MOST)
-        await self._append(spec.service, started)
+        declared = records.Declared(spec.service, self._now(), service)
+        await self._append(spec.service, *([] if added is None else [declared]), started)
         rollout = self._state.rollouts.known.get(rollout_id)
         if rollout is None:
             raise self._state.rollouts.refused.get(rollout_id) or Conflict("another rollout was begun meanwhile")
@@ -95,15 +106,29 @@ class RolloutDesk:
 
     def baseline(self, service: str) -> str:
         """What a candidate of the service is compared with. Raises NotFound."""
+        return self.declaration(service).baseline
+
+    def declaration(self, service: str) -> Service:
+        """The service as declared. Raises NotFound."""
         state = self._state.services.get(service)
         if state is None:
             raise NotFound(f"service {service!r} is not declared")
-        return state.declaration.baseline
+        return state.declaration
 
-    async def _append(self, service: str, record: records.RolloutRecord) -> None:
-        entry = Record(kind=records.ROLLOUT, key=service, payload=records.encode(record))
-        (offset,) = (await self._store.append([entry])).offsets
-        await self._progress.reach(offset)
+    def admit(self, spec: RolloutSpec) -> None:
+        """Return when the rollout could begin now. Raises Conflict, ResourceExhausted."""
+        admit(spec, [r.spec for r in self._state.rollouts.active.values()], MOST)
+
+    async def _append(self, service: str, *wanted: records.RolloutRecord | records.Declared) -> None:
+        entries = [
+            Record(
+                kind=records.SERVICE if isinstance(each, records.Declared) else records.ROLLOUT,
+                key=service,
+                payload=records.encode(each),
+            )
+            for each in wanted
+        ]
+        await self._progress.reach((await self._store.append(entries)).offsets[-1])
 
     def _served(self, rollout: Rollout) -> bool:
         """Whether the policy in force has the split that the rollout asks for, so that `decide` follows it."""

@@ -12,11 +12,11 @@ from optimizer.model import Listing, StorageUnavailable
 from optimizer.processor.alerts import Alerts
 from optimizer.processor.chronicle import Chronicle, open_chronicle
 from optimizer.processor.decider import Decider
+from optimizer.processor.deployments import Deployments, Gatekeeper
 from optimizer.processor.exposures import PENDING, ExposureLog
 from optimizer.processor.fold import Fold, open_state, run_fold, write_snapshot
 from optimizer.processor.offices import make_id
-from optimizer.processor.optimizations import Optimizations
-from optimizer.processor.optimizations.deployment import Deployments
+from optimizer.processor.optimizations import Optimizations, Terms
 from optimizer.processor.planner import Planner
 from optimizer.processor.progress import Progress
 from optimizer.processor.registry import Registry
@@ -42,6 +42,7 @@ class Processor:
     rollouts: RolloutDesk
     watcher: Watcher
     alerts: Alerts
+    optimizations: Optimizations
     deployments: Deployments
 
 
@@ -55,11 +56,13 @@ async def run(
     nonce: Callable[[], bytes],
     stopwatch: Callable[[], float],
     news: News,
+    terms: Terms | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Started when everything in the log is folded. When cancelled: last exposures, last snapshot, each bounded.
 
-    `now` is microseconds since 1970, `stopwatch` seconds that measure what computing a policy costs.
+    `now` is microseconds since 1970, `stopwatch` seconds that measure what computing a policy costs, `terms` bound the
+    rollouts of deployments.
     """
     send, inbox = trio.open_memory_channel[tuple[str, Exposure]](PENDING)
     decider = Decider(keys[0], now=now, nonce=nonce, exposures=send)
@@ -71,18 +74,25 @@ async def run(
     alerts = Alerts(backend, news.alerts)
     watcher = await open_watcher(backend, alerts)
     registry = Registry(backend, state, decider, progress, keys=keys, now=now)
-    optimizations = Optimizations(backend, news.optimizations, now=now, new_id=lambda: make_id(now(), nonce()))
-    rollouts = RolloutDesk(backend, state, progress, now=now, new_id=lambda: make_id(now(), nonce()))
+
+    def new_id() -> str:
+        return make_id(now(), nonce())
+
+    terms = terms or Terms()
+    rollouts = RolloutDesk(backend, state, progress, now=now, new_id=new_id)
+    optimizations = Optimizations(backend, news.optimizations, now=now, new_id=new_id)
+    gatekeeper = Gatekeeper(backend, registry, rollouts, terms)
+    deployments = Deployments(optimizations, registry, rollouts, gatekeeper, news, now=now, new_id=new_id, terms=terms)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(exposures.run)
             await nursery.start(run_fold, fold)
             nursery.start_soon(chronicle.run)
             nursery.start_soon(watcher.run)
-            deployments = Deployments(optimizations, registry, rollouts, chronicle)
-            await deployments.recover()
             nursery.start_soon(deployments.run)
-            part = Processor(decider, registry, progress, chronicle, rollouts, watcher, alerts, deployments)
+            part = Processor(
+                decider, registry, progress, chronicle, rollouts, watcher, alerts, optimizations, deployments
+            )
             with processor.provide(part):
                 task_status.started()
                 await trio.sleep_forever()

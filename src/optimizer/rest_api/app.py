@@ -17,7 +17,7 @@ from optimizer.collector import Intake
 from optimizer.processor import Processor
 from optimizer.rest_api import problems
 from optimizer.rest_api.access import Access
-from optimizer.rest_api.routes import feedback, health, rollouts, services, telemetry, watching
+from optimizer.rest_api.routes import feedback, health, optimizations, rollouts, services, telemetry, watching
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +45,7 @@ def make_app(deps: Deps) -> QuartTrio:
     services.add(app, deps.processor, deps.access)
     feedback.add(app, deps.intake, deps.access)
     telemetry.add(app, deps.intake, deps.access)
+    optimizations.add(app, deps.processor, deps.access)
     rollouts.add(app, deps.processor, deps.access)
     watching.add(app, deps.processor, deps.access)
     health.add(app, deps.health)

@@ -30,12 +30,11 @@ async def test_a_deployment_is_a_rollout_and_can_be_taken_back(stack: Stack) -> 
     optimization, rollouts = stack.stub("optimization"), stack.stub("rollouts")
     made = await create(stack)
     answer = await optimization.call("DeployOptimization", decision_id=made.id, canary=True, canary_percentage=20.0)
-    assert answer.decision.status == optimization.pb.DECISION_STATUS_DEPLOYING
+    assert answer.decision.status == optimization.pb.DECISION_STATUS_MONITORING
     rollout = await rollouts.call("GetRollout", rollout_id=answer.deployment_id)
-    assert (rollout.candidate, rollout.baseline, list(rollout.stages)) == ("b", "a", [20, 100])
+    assert (rollout.candidate, rollout.baseline, list(rollout.stages)) == ("b", "a", [20, 25, 50, 100])
     again = await optimization.fails("DeployOptimization", decision_id=made.id)
     assert again is grpc.StatusCode.FAILED_PRECONDITION
-    assert await optimization.fails("CancelOptimization", decision_id=made.id) is grpc.StatusCode.FAILED_PRECONDITION
     back = await optimization.call("RollbackOptimization", decision_id=made.id, reason="no")
     assert (back.decision.status, back.decision.HasField("rolled_back_at")) == (8, True)
     assert (await rollouts.call("GetRollout", rollout_id=answer.deployment_id)).status == 3
@@ -64,16 +63,16 @@ async def test_what_does_not_validate_is_not_deployed(stack: Stack) -> None:
     bad = {"decision_id": (await create(stack)).id, "canary": True, "canary_percentage": 200.0}
     assert await optimization.fails("DeployOptimization", **bad) is grpc.StatusCode.INVALID_ARGUMENT
     forced = await optimization.call("DeployOptimization", decision_id=wrong.id, force=True, canary=True)
-    assert forced.decision.status == 4
+    assert forced.decision.status == 7
 
 
-async def test_a_second_rollout_of_a_service_fails_the_deployment(stack: Stack) -> None:
+async def test_a_service_with_a_rollout_under_way_takes_no_other(stack: Stack) -> None:
     await declare(stack)
     optimization = stack.stub("optimization")
     await stack.stub("rollouts").call("StartRollout", service="chat", candidate="b")
     made = await create(stack)
     assert await optimization.fails("DeployOptimization", decision_id=made.id) is grpc.StatusCode.ABORTED
-    assert (await status_of(stack, made.id, 6)).status == 6
+    assert (await status_of(stack, made.id, 1)).status == 1, "nothing was begun: it may be deployed later"
 
 
 async def test_a_rollout_that_ends_by_itself_gives_the_outcome_and_what_was_measured(stack: Stack) -> None:
@@ -93,7 +92,8 @@ async def test_a_rollout_that_ends_by_itself_gives_the_outcome_and_what_was_meas
         await folded(stack)
         found = await status_of(stack, made.id, 8)
         told = [await events.next() for _ in range(3)]
-    assert [each.status for each in told] == [4, 4, 8]
+    assert [each.status for each in told] == [4, 7, 8]
     assert found.actual_impact.requests_affected > 5
-    assert round(found.actual_impact.cost_reduction_pct) == 50
+    # Compared with what the learning policy serves otherwise, which explores the cheap variant a little.
+    assert 40 < found.actual_impact.cost_reduction_pct <= 50
     assert found.actual_impact.quality_delta_pct < -70

@@ -208,3 +208,41 @@ async def test_a_session_that_goes_wrong(stack: Stack, messages: list[Any], code
     optimization = stack.stub("optimization")
     requests = [optimization.pb.OptimizationSessionMessage(**fields) for fields in messages]
     assert await optimization.fails("OptimizationSession", iter(requests)) is code
+
+
+TO_SMALL = PROPOSAL | {
+    "target_services": ["chat"],
+    "changes": [{"parameter": "model", "old_value": "large", "new_value": "small", "change_type": 1}],
+}
+
+
+async def test_deploying_rolling_back_and_the_events_of_it(stack: Stack) -> None:
+    await compare(stack)
+    optimization = stack.stub("optimization")
+    made = (await optimization.call("CreateOptimization", **TO_SMALL)).decision
+    async with optimization.subscribed("SubscribeOptimizationEvents", decision_ids=[made.id]) as events:
+        deployed = await optimization.call(
+            "DeployOptimization", decision_id=made.id, canary=True, canary_percentage=10.0
+        )
+        assert deployed.decision.status == optimization.pb.DECISION_STATUS_MONITORING
+        rollout = await stack.rooms.processor.get().rollouts.get(deployed.deployment_id)
+        assert list(rollout.spec.stages) == [10, 25, 50, 100]
+        again = await optimization.fails("DeployOptimization", decision_id=made.id)
+        assert again is grpc.StatusCode.FAILED_PRECONDITION
+        back = (await optimization.call("RollbackOptimization", decision_id=made.id, reason="no")).decision
+        assert back.status == optimization.pb.DECISION_STATUS_ROLLED_BACK
+        assert back.rolled_back_at.seconds
+        assert [(await events.next()).status for _ in range(4)] == [4, 7, 7, 8]
+    wrong = await optimization.fails("DeployOptimization", decision_id=made.id, canary=True, canary_percentage=200.0)
+    assert wrong is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_created_and_deployed_in_one(stack: Stack) -> None:
+    await compare(stack)
+    optimization = stack.stub("optimization")
+    made = (await optimization.call("CreateOptimization", **TO_SMALL, auto_deploy=True)).decision
+    assert made.status == optimization.pb.DECISION_STATUS_MONITORING
+    cancelled = (await optimization.call("CancelOptimization", decision_id=made.id, reason="late")).decision
+    assert cancelled.status == optimization.pb.DECISION_STATUS_CANCELLED
+    bad = (await optimization.call("CreateOptimization", **PROPOSAL, auto_deploy=True)).decision
+    assert bad.status == optimization.pb.DECISION_STATUS_VALIDATION_FAILED

@@ -21,7 +21,12 @@ class Rollouts:
         self.refused: dict[str, OptimizerError] = {}
 
     def begin(self, record: records.RolloutStarted) -> Rollout | None:
-        """Start it, unless the service has one under way or too many are; `refused` then says so."""
+        """Start it, unless the service has one under way or too many are; `refused` then says so.
+
+        One that is known already is not begun again: whoever is unsure whether it was may ask twice.
+        """
+        if record.rollout_id in self.known:
+            return None
         try:
             admit(record.spec, [r.spec for r in self.active.values()], record.most)
             rollout, effects = start(record.rollout_id, record.spec, record.salt, record.at, record.actor)

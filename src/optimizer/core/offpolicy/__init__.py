@@ -1,5 +1,7 @@
 """The off-policy gate: a proposed policy is evaluated on logged traffic before any user sees it."""
 
+from optimizer.core.offpolicy.deployment import DeploymentRule as DeploymentRule
+from optimizer.core.offpolicy.deployment import judge_deployment as judge_deployment
 from optimizer.core.offpolicy.estimates import Estimate as Estimate
 from optimizer.core.offpolicy.estimates import Evaluation as Evaluation
 from optimizer.core.offpolicy.estimates import Floats as Floats

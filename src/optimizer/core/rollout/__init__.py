@@ -1,5 +1,6 @@
 """The staged rollout of a candidate: a pure machine over outcomes, time and commands."""
 
+from optimizer.core.rollout.effect import measured_impact as measured_impact
 from optimizer.core.rollout.explain import describe as describe
 from optimizer.core.rollout.explain import explain as explain
 from optimizer.core.rollout.explain import waiting_for as waiting_for
@@ -9,6 +10,7 @@ from optimizer.core.rollout.machine import apply_all as apply_all
 from optimizer.core.rollout.machine import waits_for_time as waits_for_time
 from optimizer.core.rollout.plan import RolloutSpec as RolloutSpec
 from optimizer.core.rollout.plan import admit as admit
+from optimizer.core.rollout.plan import canary_stages as canary_stages
 from optimizer.core.rollout.plan import check_spec as check_spec
 from optimizer.core.rollout.plan import place_of as place_of
 from optimizer.core.rollout.plan import sees_candidate as sees_candidate

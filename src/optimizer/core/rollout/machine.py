@@ -15,6 +15,7 @@ from collections.abc import Iterable
 import msgspec
 
 from optimizer.core.judge import broken, kept, observe, segment_verdicts, verdicts
+from optimizer.core.rollout.effect import add_outcome
 from optimizer.core.rollout.state import (
     ACTIVE,
     Command,
@@ -72,6 +73,7 @@ def copy(rollout: Rollout) -> Rollout:
 def _observe(state: Rollout, event: Observed) -> None:
     outcome, share = event.outcome, state.share if event.share is None else event.share
     observe(state.judge, outcome, share)
+    add_outcome(state.strata, outcome, share)
     if not outcome.call:
         return
     state.calls[outcome.candidate] += 1

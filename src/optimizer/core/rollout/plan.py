@@ -51,6 +51,17 @@ class RolloutSpec(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+def canary_stages(percentage: float) -> tuple[float, ...]:
+    """The usual stages from a first one of `percentage` (0: the usual first one) up. Raises InvalidArgument."""
+    if not 0.0 <= percentage <= 100.0:
+        raise InvalidArgument("lies between 0 and 100", field="canary_percentage")
+    if percentage == 0.0:
+        return DEFAULT_STAGES
+    # The last stage compares nothing any more, so one before it always does.
+    first = min(percentage, DEFAULT_STAGES[-2])
+    return (first, *(stage for stage in DEFAULT_STAGES if stage > first))
+
+
 def check_spec(spec: RolloutSpec) -> None:
     """Raise InvalidArgument, naming the field, unless the rollout can be run as asked."""
     if spec.candidate == spec.baseline:

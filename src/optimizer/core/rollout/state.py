@@ -29,7 +29,8 @@ class Rollout(msgspec.Struct, kw_only=True):
     """A rollout's whole state; serialise it with msgspec. `calls` and `stage_calls` are [baseline, candidate].
 
     `progress` is the evidence used of `max_events`; `proven` remembers that every guardrail was shown to be kept
-    before the last comparison ended; `awaiting` is the step that waits for an approval.
+    before the last comparison ended; `awaiting` is the step that waits for an approval; `strata` are the sums that
+    `effect` measures the impact from.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Rollout(msgspec.Struct, kw_only=True):
     awaiting: str | None = None
     finished_at: int | None = None
     history: list[Transition]
+    strata: dict[str, dict[str, list[float]]] = msgspec.field(default_factory=dict)
 
     @property
     def share(self) -> float:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from optimizer.core.rollout import canary_stages
+from optimizer.core.rollout.plan import DEFAULT_STAGES
 from optimizer.grpc_api.convert import from_time_range, partial, success, to_page
 from optimizer.grpc_api.convert.optimizations import (
     STATUSES,
@@ -14,15 +16,17 @@ from optimizer.grpc_api.convert.optimizations import (
     to_validation,
 )
 from optimizer.grpc_api.convert.replies import error_detail, page_of
-from optimizer.grpc_api.handling import Call, caller, first, unary
+from optimizer.grpc_api.handling import Call, caller, demand, first, unary
 from optimizer.grpc_api.pb import optimization_pb2 as pb
 from optimizer.grpc_api.pb.optimization_grpc import OptimizationServiceBase
 from optimizer.grpc_api.rooms import Rooms
 from optimizer.grpc_api.streams.session import Session
 from optimizer.grpc_api.streams.subscriptions import Feed, call_accepted
 from optimizer.model import InvalidArgument, Optimization, OptimizationChange, Service
-from optimizer.processor.optimizations import Knowledge, Selection
+from optimizer.processor.deployments import Deployments
+from optimizer.processor.optimizations import Selection
 from optimizer.processor.optimizations.evidence import VariantRecord, records_of
+from optimizer.security import Permission
 
 BATCH = 10_000
 """Optimizations that one stream may create: its reply holds them all."""
@@ -30,12 +34,11 @@ ERRORS = 1_000
 
 
 class OptimizationService(OptimizationServiceBase):
-    """Create, look up, validate, cancel, follow, and a session that suggests from the evidence."""
+    """Create, look up, validate, deploy, take back, follow, and a session that suggests from the evidence."""
 
     def __init__(self, rooms: Rooms) -> None:
         self._rooms = rooms
         self._optimizations = rooms.offices.optimizations
-        self._knowledge = Knowledge(self._services, self._records)
         self._events = Feed(rooms.subscriptions, rooms.news.optimizations, to_event)
 
     @unary
@@ -43,7 +46,7 @@ class OptimizationService(OptimizationServiceBase):
         self, request: pb.CreateOptimizationRequest, call: Call[Any, Any]
     ) -> pb.CreateOptimizationResponse:
         """See the proto."""
-        made = await self._create(request, caller(call))
+        made = await self._create(request, call)
         return pb.CreateOptimizationResponse(decision=to_decision(made), status=success())
 
     @unary
@@ -75,41 +78,39 @@ class OptimizationService(OptimizationServiceBase):
         )
 
     @unary
+    async def CancelOptimization(
+        self, request: pb.CancelOptimizationRequest, call: Call[Any, Any]
+    ) -> pb.CancelOptimizationResponse:
+        """See the proto."""
+        found = await self._deployments.cancel(request.decision_id, by=caller(call), reason=request.reason)
+        return pb.CancelOptimizationResponse(decision=to_decision(found), status=success())
+
+    @unary
     async def DeployOptimization(
         self, request: pb.DeployOptimizationRequest, call: Call[Any, Any]
     ) -> pb.DeployOptimizationResponse:
-        """See the proto. The deployment id is the rollout's; a canary of 0 percent takes the default stages."""
-        found, rollout = await self._rooms.processor.get().deployments.deploy(
-            request.decision_id,
-            by=caller(call),
-            force=request.force,
-            percentage=request.canary_percentage if request.canary else None,
+        """See the proto. `deployment_id` is the rollout of the first service."""
+        stages = canary_stages(request.canary_percentage) if request.canary else DEFAULT_STAGES
+        found = await self._deployments.deploy(request.decision_id, by=caller(call), stages=stages, force=request.force)
+        steps = () if found.deployment is None else found.deployment.steps
+        return pb.DeployOptimizationResponse(
+            decision=to_decision(found), deployment_id=steps[0].rollout_id if steps else "", status=success()
         )
-        return pb.DeployOptimizationResponse(decision=to_decision(found), deployment_id=rollout, status=success())
 
     @unary
     async def RollbackOptimization(
         self, request: pb.RollbackOptimizationRequest, call: Call[Any, Any]
     ) -> pb.RollbackOptimizationResponse:
         """See the proto."""
-        deployments = self._rooms.processor.get().deployments
-        found = await deployments.roll_back(request.decision_id, by=caller(call), reason=request.reason)
+        found = await self._deployments.rollback(request.decision_id, by=caller(call), reason=request.reason)
         return pb.RollbackOptimizationResponse(decision=to_decision(found), status=success())
-
-    @unary
-    async def CancelOptimization(
-        self, request: pb.CancelOptimizationRequest, call: Call[Any, Any]
-    ) -> pb.CancelOptimizationResponse:
-        """See the proto."""
-        found = await self._optimizations.cancel(request.decision_id, by=caller(call), reason=request.reason)
-        return pb.CancelOptimizationResponse(decision=to_decision(found), status=success())
 
     @unary
     async def ValidateOptimization(
         self, request: pb.ValidateOptimizationRequest, call: Call[Any, Any]
     ) -> pb.ValidateOptimizationResponse:
         """See the proto."""
-        validation = await self._optimizations.validate(request.decision_id, self._knowledge, dry_run=request.dry_run)
+        validation = await self._deployments.validate(request.decision_id, dry_run=request.dry_run)
         return pb.ValidateOptimizationResponse(validation=to_validation(validation), status=success())
 
     async def SubscribeOptimizationEvents(
@@ -136,7 +137,7 @@ class OptimizationService(OptimizationServiceBase):
             if index >= BATCH:
                 raise InvalidArgument(f"one stream creates at most {BATCH} optimizations")
             try:
-                reply.decisions.append(to_decision(await self._create(request, caller(stream))))
+                reply.decisions.append(to_decision(await self._create(request, stream)))
             except InvalidArgument as error:
                 failed += 1
                 errors.append(error_detail(error, index=index))
@@ -154,12 +155,19 @@ class OptimizationService(OptimizationServiceBase):
             await call_accepted(stream)
             await Session(stream, self._optimizations, self._services, self._records, by=caller(stream)).run()
 
-    async def _create(self, request: pb.CreateOptimizationRequest, by: str) -> Optimization:
-        made = await self._optimizations.create(from_create(request), by=by)
+    async def _create(self, request: pb.CreateOptimizationRequest, call: Call[Any, Any]) -> Optimization:
+        if request.auto_deploy:
+            demand(call, Permission.OPTIMIZE_EXECUTE)
+        made = await self._optimizations.create(from_create(request), by=caller(call))
         if not request.auto_deploy:
             return made
-        deployments = self._rooms.processor.get().deployments
-        return (await deployments.deploy(made.id, by=by, force=False, percentage=0))[0]
+        if (await self._deployments.validate(made.id, dry_run=False)).valid:
+            return await self._deployments.deploy(made.id, by=caller(call), stages=DEFAULT_STAGES)
+        return await self._optimizations.get(made.id)
+
+    @property
+    def _deployments(self) -> Deployments:
+        return self._rooms.processor.get().deployments
 
     def _services(self) -> Mapping[str, Service]:
         return {service.name: service for service in self._rooms.processor.get().registry.list()}

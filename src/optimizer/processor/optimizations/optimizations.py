@@ -1,6 +1,6 @@
 """The stored optimizations: create, get, select, validate, cancel, each change durable and then published."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -17,7 +17,7 @@ from optimizer.model import (
 from optimizer.model.optimizations import Status
 from optimizer.processor.optimizations.evidence import VariantRecord
 from optimizer.processor.optimizations.proposals import Proposal, check_proposal
-from optimizer.processor.optimizations.validation import Validation, validate
+from optimizer.processor.optimizations.validation import Finding, Validation, validate
 from optimizer.storage import ABSENT, Put, Store
 
 PREFIX = "optimizations/"
@@ -47,6 +47,10 @@ class Selection:
             and (self.start is None or found.created_at >= self.start)
             and (self.end is None or found.created_at < self.end)
         )
+
+
+Gates = Callable[[Optimization], Awaitable[tuple[Sequence[Finding], Sequence[str]]]]
+"""Further checks, which may have to read: errors, and warnings."""
 
 
 class Knowledge:
@@ -110,13 +114,16 @@ class Optimizations:
         found.sort(key=lambda each: (each.created_at, each.id), reverse=True)
         return found
 
-    async def validate(self, optimization_id: str, knowledge: Knowledge, *, dry_run: bool) -> Validation:
+    async def validate(
+        self, optimization_id: str, knowledge: Knowledge, *, dry_run: bool, gates: Gates | None = None
+    ) -> Validation:
         """Check it; unless `dry_run`, the outcome is kept: pending when valid, validation_failed when not.
 
-        Raises NotFound, and FailedPrecondition when it is past validation (without `dry_run`).
+        `gates` are asked as well. Raises NotFound, and FailedPrecondition when it is past validation (without
+        `dry_run`).
         """
         found = await self.get(optimization_id)
-        outcome = _validate(found, knowledge)
+        outcome = await self.check(found, knowledge, gates)
         if dry_run:
             return outcome
 
@@ -133,6 +140,18 @@ class Optimizations:
         said = "valid" if outcome.valid else "; ".join(finding.message for finding in outcome.errors)
         await self.change(optimization_id, plan, f"validated: {said}")
         return outcome
+
+    async def check(self, found: Optimization, knowledge: Knowledge, gates: Gates | None = None) -> Validation:
+        """What validation says now; nothing is kept."""
+        outcome = _validate(found, knowledge)
+        if gates is None:
+            return outcome
+        findings, warnings = await gates(found)
+        return Validation(
+            errors=(*outcome.errors, *findings),
+            warnings=(*outcome.warnings, *warnings),
+            revised_impact=outcome.revised_impact,
+        )
 
     async def cancel(self, optimization_id: str, *, by: str, reason: str) -> Optimization:
         """Cancel before deployment. Raises NotFound, FailedPrecondition."""

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from optimizer.model import Bound, Impact, Optimization, ParameterChange, Service
-from optimizer.processor.optimizations.evidence import VariantRecord, apply_changes, compare, value_of
+from optimizer.model import Bound, Impact, InvalidArgument, Optimization, ParameterChange, Service
+from optimizer.processor.optimizations.evidence import VariantRecord, compare, value_of
+from optimizer.processor.optimizations.target import baseline_config, find_target, names_variant
 
 FEW = 30
 """Calls of a variant below which its averages are said to be weak evidence."""
@@ -72,12 +73,14 @@ def validate(
     return Validation(errors=tuple(errors), warnings=tuple(warnings), revised_impact=revised)
 
 
-def _baseline(service: Service) -> dict[str, object]:
-    return next(variant.config for variant in service.variants if variant.name == service.baseline)
-
-
 def _check_changes(changes: tuple[ParameterChange, ...], service: Service) -> list[Finding]:
-    config = _baseline(service)
+    if names_variant(service, changes):
+        try:
+            find_target(service, changes)
+        except InvalidArgument as error:
+            return [Finding(code="NOT_FOUND", message=str(error), field="changes.0.new_value")]
+        return []
+    config = baseline_config(service)
     found: list[Finding] = []
     for i, change in enumerate(changes):
         where, present = f"changes.{i}", change.parameter in config
@@ -96,8 +99,10 @@ def _check_changes(changes: tuple[ParameterChange, ...], service: Service) -> li
 def _impact(
     optimization: Optimization, service: Service, records: Mapping[str, VariantRecord], warnings: list[str]
 ) -> Impact | None:
-    wanted = apply_changes(_baseline(service), optimization.changes)
-    variant = next((v.name for v in service.variants if v.config == wanted), None)
+    try:
+        variant = find_target(service, optimization.changes).name
+    except InvalidArgument:
+        return None  # said among the errors
     if variant is None:
         warnings.append(f"{service.name}: no variant has this configuration yet, so there is no evidence about it")
         return None

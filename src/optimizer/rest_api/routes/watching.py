@@ -27,7 +27,7 @@ def add(app: QuartTrio, processor: Slot[Processor], access: Access) -> None:
         found = await part.alerts.select(
             service=request.args.get("service"),
             metric=request.args.get("metric"),
-            since=_since(request.args.get("since")),
+            since=parse_time(request.args.get("since"), "since"),
             limit=MOST,
         )
         return answer({"alerts": [_alert(alert) for alert in found]})
@@ -45,13 +45,14 @@ def stamp(moment: int) -> str:
     return datetime.fromtimestamp(moment / 1e6, UTC).isoformat()
 
 
-def _since(text: str | None) -> int | None:
+def parse_time(text: str | None, field: str) -> int | None:
+    """A time in ISO 8601 (UTC when it says no zone) as microseconds since 1970. Raises InvalidArgument."""
     if text is None:
         return None
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise InvalidArgument(f"{text!r} is not a time in ISO 8601", field="since") from error
+        raise InvalidArgument(f"{text!r} is not a time in ISO 8601", field=field) from error
     return micros(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))
 
 
