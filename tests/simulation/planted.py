@@ -68,7 +68,7 @@ PLANTED = (
         "the processor does not hear its cancellation",
         "processor/service.py",
         "                task_status.started()\n                await trio.sleep_forever()\n",
-        "                task_status.started()\n                with trio.CancelScope(shield=True):\n"
+        "                task_status.started()\n                with trio.move_on_after(300, shield=True):\n"
         "                    await trio.sleep_forever()\n",
     ),
     Planted(
