@@ -94,6 +94,21 @@ def test_cheap_where_it_is_good_enough_and_the_floor_holds(seed: int) -> None:
     assert app.rows.bounds[0].holds
 
 
+def test_no_more_quality_is_bought_where_it_became_dear() -> None:
+    """Up to variant 1 quality is nearly free, beyond it each point costs a hundred times as much."""
+    table = {"a": (0.89, 0.86, 0.80)}
+    floor, dear, delivered = 0.95 * 0.89, [], []
+    for seed in (13, 14, 15, 16):
+        app = Application(service(3, FLOOR), skills(table, (10.0, 1.0, 0.9)), ("a",), seed)
+        app.run(2500)
+        late = app.run(1500)
+        dear.append(share(late, 0))
+        delivered.append(sum(table["a"][variant] for _, variant, _ in late) / len(late))
+    assert sum(dear) / 4 < 0.2, "the floor needs none of it; what is spent here is for knowing the floor"
+    assert sum(delivered) / 4 >= floor, "a cheap margin is taken: expected quality, free of luck"
+    assert min(delivered) >= floor - 0.01
+
+
 def test_quality_first_finds_the_best_in_each_segment() -> None:
     table = {"a": (0.6, 0.9), "b": (0.9, 0.6)}
     app = Application(service(2, goal="maximize_quality"), skills(table, (1.0, 1.0)), ("a", "b"), 4)

@@ -6,7 +6,6 @@ import numpy as np
 
 from optimizer.core.learning.objective import Problem
 from optimizer.core.learning.program import Solution, lagrangian
-from optimizer.core.learning.slack import CONFIDENCE
 from optimizer.core.learning.tables import Array, Mask, Tables
 
 TRIAL: Final = 0.3
@@ -18,8 +17,9 @@ FLOOR: Final = 0.003
 `BUDGET` of the loss; and at least `LEAST`, so that every choice has a probability."""
 BUDGET: Final = 0.01
 LEAST: Final = 0.0001
-HORIZON: Final = 10000.0
-"""Calls for which knowledge is bought at least: a service lives long, so what is worth knowing is learnt early."""
+HORIZON: Final = 4000.0
+"""Calls for which knowledge is bought at least. It is constant at first, so that what is worth knowing is learnt early
+and then bought no more until there were more calls than these."""
 PERIOD: Final = 250.0
 """Calls over which missing knowledge is collected, as far as `MOST` allows."""
 MOST: Final = 0.4
@@ -62,17 +62,17 @@ def floors(problem: Problem, solution: Solution) -> Array:
 def worthwhile(problem: Problem, tables: Tables, solution: Solution, base: Array) -> Array:
     """Additional shares that make the bounds' margins smaller by more than they cost.
 
-    A bound's margin is `CONFIDENCE` standard deviations, priced by its multiplier. Calls spent on a cell with noise s^2
+    A bound's margin is `Slack.sure` standard deviations, priced by its multiplier. Calls spent on a cell with noise s^2
     and weight w in the bound lower its variance w^2 s^2 / n (n includes what the prior is worth). Minimising margin
-    plus cost over the calls to come (as many as there were, and `HORIZON`) gives the optimal count
+    plus cost over the calls to come (as many as there were, at least `HORIZON`) gives the optimal count
 
-        n = |w| s sqrt(multiplier * CONFIDENCE * horizon / (2 sd gap))
+        n = |w| s sqrt(multiplier * sure * horizon / (2 sd gap))
 
     with the gap that one such call loses (Neyman allocation with costs; Cochran, Sampling Techniques, 3rd ed., 5.5).
     """
     total = lagrangian(problem, solution.multipliers)
     gap = total - total.min(axis=1, keepdims=True)
-    horizon = float(tables.outcomes.n.sum()) + HORIZON
+    horizon = max(float(tables.outcomes.n.sum()), HORIZON)
     calls = problem.share[:, None] * PERIOD
     extra = np.zeros_like(base)
     for bound, slack, lam in zip(problem.bounds, solution.slacks, solution.multipliers, strict=True):
@@ -80,7 +80,7 @@ def worthwhile(problem: Problem, tables: Tables, solution: Solution, base: Array
             continue
         have = bound.gain.noise / np.maximum(bound.gain.own, 1e-300)
         cost = np.maximum(gap, 1e-3 * gap.max(initial=1e-300))
-        count = np.abs(slack.weights) * np.sqrt(bound.gain.noise * lam * CONFIDENCE * horizon / (2.0 * slack.sd * cost))
+        count = np.abs(slack.weights) * np.sqrt(bound.gain.noise * lam * slack.sure * horizon / (2.0 * slack.sd * cost))
         missing = np.where(calls > 0.0, (count - have) / np.maximum(calls, 1e-9), 0.0)
         # A bound that nothing can keep has no sensible price: then knowledge may cost little only.
         extra = np.maximum(extra, np.minimum(missing, MOST if slack.holds else MOST_ASTRAY))

@@ -1,6 +1,6 @@
 """A service's objective in numbers: what each choice loses, and which sums over the traffic are bounded."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -33,7 +33,8 @@ class Bound:
     """`sum(share * p * gain) >= target`, or with a `ratio`: at least that part of what each of the `rivals` (by column)
     alone would have over all traffic, so the target is as uncertain as they are.
 
-    `debt` is how much more is wanted for a while because less than the target was delivered lately.
+    `debt` is how much more is wanted for a while because less than the target was delivered lately. `stake` is what the
+    choice is about, in units of the loss: how much lies between the variants that lose most and least.
     """
 
     constraint: Constraint
@@ -42,6 +43,7 @@ class Bound:
     ratio: float = 0.0
     rivals: tuple[int, ...] = ()
     debt: float = 0.0
+    stake: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,7 @@ def pose(service: Service, tables: Tables, metrics: Metrics) -> Problem:
     # In units of the largest loss, so that the search does not depend on the currency.
     unit = max(float(np.abs(loss.mean).max(initial=0.0)), SMALLEST)
     loss = loss.scaled(1.0 / unit)
+    bounds = [replace(bound, stake=_stake(loss, tables.share, untried)) for bound in bounds]
     doubts = (loss.differences(), *(bound.gain.differences() for bound in bounds))
     return Problem(tables.share, loss, unit, tuple(bounds), doubts, untried, service.index(service.baseline) or 0)
 
@@ -140,6 +143,12 @@ def _linear(constraint: Constraint, estimate: Estimate, tables: Tables, untried:
     if highest is not None:
         bounds.append(Bound(constraint, estimate.scaled(-1.0), -float(highest)))
     return bounds
+
+
+def _stake(loss: Estimate, share: Array, untried: Mask) -> float:
+    """The difference between the tried variants that lose most and least over all traffic."""
+    losses = (share[:, None] * loss.mean).sum(axis=0)[~untried]
+    return float(np.ptp(losses)) if losses.size else 0.0
 
 
 def _debt(floor: float, tables: Tables) -> float:

@@ -81,7 +81,7 @@ def _explored(problem: Problem, base: Array, extra: Array, eligible: Mask, first
     kept = [slack.holds for slack in first.slacks]
     solution = first
     for part in (1.0, 0.4, 0.0):
-        solution = solve(problem, base + part * extra, eligible, first.multipliers)
+        solution = solve(problem, base + part * extra, eligible, first)
         if all(slack.holds or not before for slack, before in zip(solution.slacks, kept, strict=True)):
             break
     return solution

@@ -16,10 +16,10 @@ import numpy as np
 
 from optimizer.core.learning.linear import optimum
 from optimizer.core.learning.objective import Bound, Problem
-from optimizer.core.learning.slack import Slack, slack
+from optimizer.core.learning.slack import Slack, slack, slacks
 from optimizer.core.learning.tables import Array, Mask
 
-TEMPER: Final = 0.5
+TEMPER: Final = 0.8
 """Shares are as sharp as if the posterior's deviations were this part of themselves: knowledge that a bound needs is
 bought separately where it pays (`exploration.worthwhile`), not drawn everywhere."""
 _DECADES: Final = 4.0
@@ -37,39 +37,39 @@ class Solution:
     slacks: tuple[Slack, ...]
 
 
-def solve(problem: Problem, explore: Array, eligible: Mask, near: Array | None = None) -> Solution:
+def solve(problem: Problem, explore: Array, eligible: Mask, near: Solution | None = None) -> Solution:
     """Shares that give every variant at least `explore` and the rest to the eligible ones as the program says.
 
-    `explore` is (segments + 1, variants) with row sums below 1; `near` are multipliers of a similar problem, which
-    make the search shorter. Infeasible bounds are violated as little as possible.
+    `explore` is (segments + 1, variants) with row sums below 1; `near` is the solution of a similar problem, which
+    makes the search shorter. Infeasible bounds are violated as little as possible.
     """
     if len(problem.bounds) > 1:
-        shares, lam = optimum(problem, explore, eligible)
+        start = None if near is None else (near.shares, near.multipliers)
+        shares, lam, prices = optimum(problem, explore, eligible, start)
         unseen = problem.share <= 0.0
         shares[unseen] = mixed(problem, explore, eligible, lam)[unseen]
-        return Solution(shares, lam, tuple(slack(problem, bound, shares) for bound in problem.bounds))
-    lam = np.zeros(len(problem.bounds)) if near is None else near.copy()
+        return Solution(shares, lam, slacks(problem, shares, prices))
+    lam = np.zeros(len(problem.bounds)) if near is None else near.multipliers.copy()
     below = lam.copy()
     for bound in problem.bounds:
         below[0], lam[0] = _multiplier(problem, bound, explore, eligible, lam[0], _COARSE if near is None else _FINE)
     shares = mixed(problem, explore, eligible, lam)
-    slacks = tuple(slack(problem, bound, shares) for bound in problem.bounds)
     if (below < lam).any():
-        shares, slacks = _between(problem, shares, slacks[0], mixed(problem, explore, eligible, below))
-    return Solution(shares, lam, slacks)
+        shares = _between(problem, shares, mixed(problem, explore, eligible, below), float(lam[0]))
+    return Solution(shares, lam, slacks(problem, shares, lam))
 
 
-def _between(problem: Problem, safe: Array, here: Slack, better: Array) -> tuple[Array, tuple[Slack]]:
+def _between(problem: Problem, safe: Array, better: Array, price: float) -> Array:
     """As far from the safe shares towards the better ones as the bound allows.
 
     At the right multiplier choices flip, and the bound may be met only by a mixture of before and after. The room left
     is a concave function of the shares, so that linear interpolation errs to the safe side.
     """
-    bound = problem.bounds[0]
-    there, room = slack(problem, bound, better).room, max(0.0, here.room)
-    part = room / (room - there) if there < min(0.0, here.room) else 1.0
-    shares = safe + part * (better - safe)
-    return shares, (slack(problem, bound, shares),)
+    here, there = (slack(problem, problem.bounds[0], shares, price).room for shares in (safe, better))
+    room = max(0.0, here)
+    part = room / (room - there) if there < min(0.0, here) else 1.0
+    mixture: Array = safe + part * (better - safe)
+    return mixture
 
 
 def mixed(problem: Problem, explore: Array, eligible: Mask, lam: Array) -> Array:
@@ -112,11 +112,14 @@ def _multiplier(
     Both are 0 when it holds anyway; the second is the largest tried when it holds nowhere.
     """
 
-    def room(logarithm: float) -> float:
-        trial = np.array([math.exp(logarithm)])
-        return slack(problem, bound, mixed(problem, explore, eligible, trial)).room
+    def priced(multiplier: float) -> float:
+        shares = mixed(problem, explore, eligible, np.array([multiplier]))
+        return slack(problem, bound, shares, multiplier).room
 
-    if slack(problem, bound, mixed(problem, explore, eligible, np.zeros(1))).room >= 0.0:
+    def room(logarithm: float) -> float:
+        return priced(math.exp(logarithm))
+
+    if priced(0.0) >= 0.0:
         return 0.0, 0.0
     middle = math.log(_scale(problem, bound, eligible))
     low, high = middle - _DECADES * math.log(10.0), middle + _DECADES * math.log(10.0)
