@@ -1,14 +1,19 @@
-"""Do the verdicts keep their declared error rates, and how much evidence do they need?
+"""Do the verdicts keep their declared error rates, what does learning cost, and how soon is a change noticed?
 
-Simulates canaries over four kinds of outcomes (pass/fail, bounded scores, heavy-tailed latency, zero-inflated cost)
-in four situations: no difference (A/A), a difference exactly at the guardrail's bound (the hardest truth for both
-errors), a harmful one, and a helpful one. Each canary is judged after every block (one outcome of each arm) up to the
-limit; an error counts if it happens at any look. In the same run, on the same outcomes: a mixture SPRT at every look,
-a z test at every look, and a z test once at the limit.
+Three parts. `judge` simulates canaries over four kinds of outcomes (pass/fail, bounded scores, heavy-tailed latency,
+zero-inflated cost) in four situations: no difference (A/A), a difference exactly at the guardrail's bound (the hardest
+truth for both errors), a harmful one, and a helpful one. Each canary is judged after every block (one outcome of each
+arm) up to the limit; an error counts if it happens at any look. In the same run, on the same outcomes: a mixture SPRT
+at every look, a z test at every look, and a z test once at the limit.
 
-    python -m bench.decisions [--trials 2500] [--limit 850] [--seed 1] [--write docs/statistics.md]
+`bandit` is bench.bandit (our learning policy against per-segment Thompson, track-and-stop and LinUCB), one service for
+every 250 trials; `drift` is bench.drift (our detector against ADWIN, Page-Hinkley, CUSUM and one that always alarms),
+one stream of each kind for every 200.
 
-With --write the table between the markers of that document is replaced.
+    python -m bench.decisions [--trials 2500] [--limit 850] [--seed 1] [--parts judge bandit drift]
+                              [--write docs/statistics.md]
+
+With --write the tables of these parts between the markers of that document are replaced.
 """
 
 import argparse
@@ -21,11 +26,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bench import bandit, drift
 from bench.fleet import Flags, Fleet, Floats, Normal
 from optimizer.core.judge import Guardrail
 
 ALPHA, LEAST = 0.05, 50
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+PARTS = ("judge", "bandit", "drift")
 TESTS = ("ours", "mSPRT", "z every look", "z at the end")
 Draw = Callable[[np.random.Generator, int, float], Floats]
 
@@ -168,10 +174,47 @@ def table(rows: list[dict[str, object]]) -> str:
     return "\n".join(lines)
 
 
-def write(document: Path, text: str) -> None:
-    """Replace what stands between the markers of the document."""
-    before, rest = document.read_text().split(BEGIN, 1)
-    document.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END, 1)[1]}")
+def write(document: Path, part: str, text: str) -> None:
+    """Replace what stands between the part's markers in the document."""
+    begin, end = f"<!-- measured {part}: begin -->", f"<!-- measured {part}: end -->"
+    before, rest = document.read_text().split(begin, 1)
+    document.write_text(f"{before}{begin}\n{text}\n{end}{rest.split(end, 1)[1]}")
+
+
+Measured = tuple[str, object]
+"""The text of a part and its figures for the result line."""
+
+
+def judge(args: argparse.Namespace) -> Measured:
+    """The error rates and the evidence that verdicts need."""
+    rows: list[dict[str, object]] = []
+    for index, family in enumerate(FAMILIES):
+        rows += figures(family, args.trials, args.limit, np.random.default_rng([args.seed, index]))
+    canaries = args.trials * 4 * len(FAMILIES)
+    note = (
+        f"{canaries:,} canaries, at most {args.limit} blocks each, level {ALPHA:.0%} for each error, seed {args.seed}."
+    )
+    return f"{note}\n\n{table(rows)}", rows
+
+
+def learning(args: argparse.Namespace) -> Measured:
+    """What learning costs."""
+    services = max(2, args.trials // 250)
+    rows = bandit.figures(services, bandit.CALLS, args.seed)
+    note = f"{services} services of {bandit.CALLS:,} calls in each situation, seed {args.seed}."
+    return f"{note}\n\n{bandit.table(rows)}", rows
+
+
+def watching(args: argparse.Namespace) -> Measured:
+    """False alarms and delays of change detection."""
+    tallies = drift.run(drift.simulated(), max(1, args.trials // 200))
+    changes = sum(tallies["ours"].changed.values())
+    calls = drift.BEFORE + drift.AFTER
+    note = f"{tallies['ours'].stable} stable streams and {changes} with a change, {calls:,} calls each."
+    return f"{note}\n\n{drift.markdown(tallies)}", drift.figures(tallies)
+
+
+MEASURE: dict[str, Callable[[argparse.Namespace], Measured]] = {"judge": judge, "bandit": learning, "drift": watching}
 
 
 def main() -> None:
@@ -180,22 +223,20 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=2500)
     parser.add_argument("--limit", type=int, default=850)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--write", type=Path)
     args = parser.parse_args()
-    began = time.perf_counter()
-    rows: list[dict[str, object]] = []
-    for index, family in enumerate(FAMILIES):
-        rows += figures(family, args.trials, args.limit, np.random.default_rng([args.seed, index]))
-    took = round(time.perf_counter() - began, 1)
-    canaries = args.trials * 4 * len(FAMILIES)
-    note = (
-        f"{canaries:,} canaries, at most {args.limit} blocks each, level {ALPHA:.0%} for each error, seed {args.seed}."
-    )
-    text = f"{note}\n\n{table(rows)}"
-    print(text)
-    if args.write:
-        write(args.write, text)
-    print("RESULT " + json.dumps({"bench": "decisions", "canaries": canaries, "seconds": took, "judge": rows}))
+    canaries = args.trials * 4 * len(FAMILIES) if "judge" in args.parts else 0
+    result: dict[str, object] = {"bench": "decisions", "canaries": canaries}
+    seconds: dict[str, float] = {}
+    for part in args.parts:
+        began = time.perf_counter()
+        text, result[part] = MEASURE[part](args)
+        seconds[part] = round(time.perf_counter() - began, 1)
+        print(f"{part}: {text}\n", flush=True)
+        if args.write:
+            write(args.write, part, text)
+    print("RESULT " + json.dumps({**result, "seconds": seconds}))
 
 
 if __name__ == "__main__":

@@ -119,6 +119,10 @@ class Tally:
         """The median delay of the changes that were found after they happened."""
         return statistics.median(self.delays[size]) if self.delays[size] else None
 
+    def share(self, size: float) -> float:
+        """The share of the changes that were found after they happened."""
+        return len(self.delays[size]) / max(self.changed[size], 1)
+
 
 def recorded(path: Path) -> dict[str, list[float]]:
     """Every model's outcomes."""
@@ -175,6 +179,32 @@ def run(table: dict[str, list[float]], trials: int) -> dict[str, Tally]:
     return tallies
 
 
+def figures(tallies: dict[str, Tally]) -> dict[str, dict[str, object]]:
+    """What the result line says of each detector."""
+    return {
+        name: {
+            "false_1000": round(tally.false_early / tally.stable, 4),
+            "false_1700": round(tally.false_any / tally.stable, 4),
+            "delay": {f"{size:+.2f}": tally.median(size) for size in SIZES},
+            "found": {f"{size:+.2f}": round(tally.share(size), 3) for size in SIZES},
+        }
+        for name, tally in tallies.items()
+    }
+
+
+def markdown(tallies: dict[str, Tally]) -> str:
+    """One line per detector: false alarms, then median delay and share found for each size of change."""
+    heads = ["detector", f"false in {BEFORE:,}", f"in {BEFORE + AFTER:,}", *(f"{size:+.2f}" for size in SIZES)]
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    for name, tally in tallies.items():
+        cells = [name, f"{tally.false_early / tally.stable:.1%}", f"{tally.false_any / tally.stable:.1%}"]
+        for size in SIZES:
+            median = tally.median(size)
+            cells.append("-" if median is None else f"{median:.0f} ({tally.share(size):.0%})")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path)
@@ -189,25 +219,14 @@ def main() -> None:
     for name, tally in tallies.items():
         cells = []
         for size in SIZES:
-            median, share = tally.median(size), len(tally.delays[size]) / max(tally.changed[size], 1)
-            cells.append(f"{'-' if median is None else f'{median:.0f}'} ({share:.0%})")
+            median = tally.median(size)
+            cells.append(f"{'-' if median is None else f'{median:.0f}'} ({tally.share(size):.0%})")
         print(
             f"{name:22}  {tally.false_early / tally.stable:6.1%}  {tally.false_any / tally.stable:6.1%}  "
             + "".join(f"{cell:>14}" for cell in cells)
             + f"  {1e6 * tally.seconds / tally.events:8.1f}"
         )
-    result = {
-        name: {
-            "false_1000": round(tally.false_early / tally.stable, 4),
-            "false_1700": round(tally.false_any / tally.stable, 4),
-            "delay": {f"{size:+.2f}": tally.median(size) for size in SIZES},
-            "found": {
-                f"{size:+.2f}": round(len(tally.delays[size]) / max(tally.changed[size], 1), 3) for size in SIZES
-            },
-        }
-        for name, tally in tallies.items()
-    }
-    print("RESULT " + json.dumps({"bench": "drift", "recorded": args.data is not None, "detectors": result}))
+    print("RESULT " + json.dumps({"bench": "drift", "recorded": args.data is not None, "detectors": figures(tallies)}))
 
 
 if __name__ == "__main__":

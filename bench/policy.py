@@ -67,6 +67,10 @@ class Chooser:
 
     def learn(self, segment: str, variant: int, outcome: Outcome) -> None:
         """Take in the outcome of a call."""
+        self.take(segment, variant, outcome.quality, outcome.cost, outcome.latency_ms)
+
+    def take(self, segment: str, variant: int, quality: float | None, cost: float, latency_ms: float) -> None:
+        """The same, where the quality may be unknown."""
 
 
 class Learned(Chooser):
@@ -114,12 +118,12 @@ class Learned(Chooser):
     def choose(self, segment: str, unit: float) -> int:
         return choose(self.policy, segment, unit)[0]
 
-    def learn(self, segment: str, variant: int, outcome: Outcome) -> None:
+    def take(self, segment: str, variant: int, quality: float | None, cost: float, latency_ms: float) -> None:
         self.events += 1
         cell = (segment, self.names[variant])
         if cell not in self.evidence:
             self.evidence[cell] = Evidence()
-        self.evidence[cell].observe(self.events, quality=outcome.quality, cost=outcome.cost, latency=outcome.latency_ms)
+        self.evidence[cell].observe(self.events, quality=quality, cost=cost, latency=latency_ms)
         if self.events % CADENCE == 0:
             self.recompute()
 
@@ -143,11 +147,13 @@ class Thompson(Chooser):
         prices = [c / n if n else 0.0 for c, n in self.cost]
         return min((i for i in range(self.arms) if draws[i] >= floor), key=lambda i: (prices[i], i))
 
-    def learn(self, segment: str, variant: int, outcome: Outcome) -> None:
-        cell = self.beta["" if self.pooled else segment][variant]
-        cell[0] += outcome.quality
-        cell[1] += 1.0 - outcome.quality
-        self.cost[variant][0] += outcome.cost
+    def take(self, segment: str, variant: int, quality: float | None, cost: float, latency_ms: float) -> None:
+        del latency_ms
+        if quality is not None:
+            cell = self.beta["" if self.pooled else segment][variant]
+            cell[0] += quality
+            cell[1] += 1.0 - quality
+        self.cost[variant][0] += cost
         self.cost[variant][1] += 1.0
 
 
