@@ -1,12 +1,15 @@
 """What the fold knows about the variants of a service, read from its report, and comparisons of two of them."""
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from optimizer.model import Impact, ParameterChange
+from optimizer.core.changes import apply_changes as apply_changes
+from optimizer.core.changes import changes_from as changes_from
+from optimizer.core.changes import text_of as text_of
+from optimizer.core.changes import value_of as value_of
+from optimizer.model import Impact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,44 +79,3 @@ def _confidence(candidate: VariantRecord, baseline: VariantRecord) -> float | No
         return None
     error = math.hypot(candidate.quality_error, baseline.quality_error)
     return 0.5 * math.erfc(-(candidate.quality - baseline.quality) / (error * math.sqrt(2)))
-
-
-def value_of(text: str) -> object:
-    """The JSON value of a change's text, or the text itself when it is no JSON."""
-    try:
-        value: object = json.loads(text)
-    except ValueError:
-        return text
-    return value
-
-
-def text_of(value: object) -> str:
-    """The text of a configuration value, so that `value_of` gives it back; plain text stays plain."""
-    if isinstance(value, str) and value_of(value) == value:
-        return value
-    return json.dumps(value, sort_keys=True)
-
-
-def apply_changes(config: Mapping[str, object], changes: tuple[ParameterChange, ...]) -> dict[str, object]:
-    """The configuration with the changes made."""
-    changed = dict(config)
-    for change in changes:
-        if change.change_type == "remove":
-            changed.pop(change.parameter, None)
-        else:
-            changed[change.parameter] = value_of(change.new_value)
-    return changed
-
-
-def changes_from(before: Mapping[str, object], after: Mapping[str, object]) -> tuple[ParameterChange, ...]:
-    """The changes that lead from one configuration to the other, in parameter order."""
-    found: list[ParameterChange] = []
-    for name in sorted({*before, *after}):
-        if name not in after:
-            found.append(ParameterChange(parameter=name, old_value=text_of(before[name]), change_type="remove"))
-        elif name not in before:
-            found.append(ParameterChange(parameter=name, new_value=text_of(after[name]), change_type="add"))
-        elif before[name] != after[name]:
-            old, new = text_of(before[name]), text_of(after[name])
-            found.append(ParameterChange(parameter=name, old_value=old, new_value=new, change_type="replace"))
-    return tuple(found)
