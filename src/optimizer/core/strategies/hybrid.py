@@ -1,6 +1,5 @@
 """All strategies together, and which one of their ideas goes on: one change at a time for each service."""
 
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +11,7 @@ from optimizer.core.strategies.scoring import score
 from optimizer.core.strategies.testing import pick_arms
 from optimizer.core.strategies.thresholds import react
 from optimizer.core.strategies.tuning import tune
-from optimizer.core.strategies.values import Idea, StrategySettings
+from optimizer.core.strategies.values import Dice, Idea, StrategySettings
 from optimizer.model import Service
 from optimizer.model.optimizations import Strategy
 
@@ -27,9 +26,7 @@ class Situation:
     tried: Sequence[dict[str, object]] = ()
 
 
-def propose(
-    situation: Situation, enabled: Sequence[Strategy], settings: StrategySettings, rng: random.Random
-) -> list[Idea]:
+def propose(situation: Situation, enabled: Sequence[Strategy], settings: StrategySettings, rng: Dice) -> list[Idea]:
     """The ideas of the enabled strategies, the one to go on with first; what was tried lately is left out.
 
     A broken limit goes before everything, what is measured before what has to be found out, and among the measured

@@ -4,11 +4,10 @@ With more than two arms the allocation says which one is tried next; each is com
 because a service has one rollout at a time.
 """
 
-import random
 from collections.abc import Sequence
 
 from optimizer.core.strategies.knowledge import Belief, Knowledge
-from optimizer.core.strategies.values import Allocation, Idea, StrategySettings
+from optimizer.core.strategies.values import Allocation, Dice, Idea, StrategySettings
 
 DRAWS = 2_000
 """Posterior draws for the probability of being best: its Monte Carlo error is at most 1.1 %."""
@@ -18,7 +17,7 @@ DECIDED = 0.05
 """A variant that is better with less than this probability is not tried again."""
 
 
-def allocate(beliefs: Sequence[Belief], rule: Allocation, epsilon: float, rng: random.Random) -> tuple[float, ...]:
+def allocate(beliefs: Sequence[Belief], rule: Allocation, epsilon: float, rng: Dice) -> tuple[float, ...]:
     """The shares of the arms, summing to 1.
 
     fixed: equal. thompson_sampling: the probability of being best, by draws. epsilon_greedy: the best by its mean but
@@ -37,7 +36,7 @@ def allocate(beliefs: Sequence[Belief], rule: Allocation, epsilon: float, rng: r
     return tuple(won / DRAWS for won in wins)
 
 
-def pick_arms(known: Knowledge, settings: StrategySettings, rng: random.Random) -> list[Idea]:
+def pick_arms(known: Knowledge, settings: StrategySettings, rng: Dice) -> list[Idea]:
     """The arms worth an experiment, the largest allocation first: those that may be better, and may not."""
     base, arms = known.service.baseline, list[tuple[str, Belief, bool]]()
     for variant in known.candidates:

@@ -1,7 +1,7 @@
 """What strategies are told and what they propose."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from optimizer.model import Impact
 from optimizer.model.optimizations import Strategy
@@ -16,6 +16,14 @@ WEIGHTS: dict[Preset, tuple[float, float, float]] = {
     "quality_optimized": (0.8, 0.1, 0.1),
 }
 """Quality, cost, latency: the presets of the contract (3b)."""
+
+
+class Dice(Protocol):
+    """The caller's random generator, such as `random.Random`."""
+
+    def gauss(self, mu: float, sigma: float) -> float:
+        """A draw of a normal distribution."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
