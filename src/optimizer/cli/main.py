@@ -19,6 +19,7 @@ INTERRUPTED = 130
 
 # Commands that live in their own modules: name, where, and what `--help` says about it without importing it.
 COMMANDS = {
+    "dead-letters": ("optimizer.cli.dead_letters:dead_letters", "Show and replay Kafka records that were not taken."),
     "replay": ("optimizer.cli.replay:command", "Compute every decision of a log again and compare it."),
     "prices": ("optimizer.cli.prices:prices", "Show, import and check prices."),
     "demo": ("optimizer.cli.demo.command:demo", "Show the closed loop on a simulated application."),

@@ -8,14 +8,15 @@ from typing import TypedDict, Unpack
 import structlog
 import trio
 
-from optimizer import collector, processor, rest_api
+from optimizer import processor, rest_api
 from optimizer.bus import Latest, Slot
-from optimizer.collector import Intake, Pricer, load_table
+from optimizer.collector import Intake, Pricer, kafka, load_table
 from optimizer.config import Settings
 from optimizer.core.pricing import Prices
 from optimizer.grpc_api.service import Listen
 from optimizer.grpc_api.transport import open_listeners
 from optimizer.model import Listing
+from optimizer.nurseries.collecting import collect, judge_collector, make_status
 from optimizer.nurseries.grpc import serve_grpc
 from optimizer.nurseries.policy import Criticality, Probe, Restart, Run, ServiceSpec, Stage, Verdict
 from optimizer.processor import Processor
@@ -78,6 +79,7 @@ class Shared:
     processor: Slot[Processor] = field(default_factory=lambda: Slot("processor"))
     listings: Latest[dict[str, Listing]] = field(default_factory=lambda: Latest({}))
     doorman: Doorman
+    kafka: kafka.Status
 
     @property
     def settings(self) -> Settings:
@@ -88,7 +90,13 @@ class Shared:
 def declare_services(parts: Parts, doors: Doors | None = None) -> Sequence[ServiceSpec]:
     """The real services of this process, in their declared order. Raises ConfigurationError for unusable keys."""
     settings = parts.settings.get()
-    shared = Shared(parts=parts, doors=doors or Doors(), keys=load_keys(settings), doorman=Doorman(limits_of(settings)))
+    shared = Shared(
+        parts=parts,
+        doors=doors or Doors(),
+        keys=load_keys(settings),
+        doorman=Doorman(limits_of(settings)),
+        kafka=make_status(parts),
+    )
     parts.topics.queues["intake"] = lambda: door.pending if (door := shared.intake.peek()) is not None else 0
 
     def spec(name: str, run: Run, *needs: str, **details: Unpack[Details]) -> ServiceSpec:
@@ -106,7 +114,7 @@ def declare_services(parts: Parts, doors: Doors | None = None) -> Sequence[Servi
     store: Details = {"stage": Stage.STORE, "criticality": Criticality.FALL, "probe": probe_storage(shared)}
     return [
         spec("storage", run_storage(shared), **store),
-        spec("collector", run_collector(shared)),
+        spec("collector", run_collector(shared), probe=probe_collector(shared)),
         spec("integrations", idle(parts, "integrations")),
         spec("processor", run_processor(shared), "collector", "storage", probe=probe_processor(shared)),
         spec("rest_api", run_rest(shared), "processor", "storage", **edge),
@@ -127,25 +135,19 @@ def run_storage(shared: Shared) -> Run:
 
 
 def run_collector(shared: Shared) -> Run:
-    """The intake."""
+    """The intake and what consumes for it."""
 
     async def run(*, task_status: trio.TaskStatus[None]) -> None:
-        settings = shared.settings
-        pricer = shared.doors.make_pricer(settings)
-        await collector.run(
+        await collect(
+            shared.parts,
             SlottedStore(shared.storage),
             shared.listings.get,
             shared.intake,
             keys=shared.keys.assignment,
-            price=pricer,
-            now=shared.parts.around.now,
-            bounds=collector.Bounds(
-                pending=settings.collector.buffer_size,
-                batch=settings.limits.batch_events,
-                future_us=int(settings.limits.future_skew_s * 1e6),
-                past_us=int(settings.limits.past_horizon_s * 1e6),
-            ),
-            warm=pricer.warm if shared.doors.threads else None,
+            pricer=shared.doors.make_pricer(shared.settings),
+            status=shared.kafka,
+            folded=shared.processor.ready,
+            threads=shared.doors.threads,
             task_status=task_status,
         )
 
@@ -235,6 +237,16 @@ def probe_storage(shared: Shared) -> Ask:
     return probe
 
 
+def probe_collector(shared: Shared) -> Ask:
+    """Degraded while Kafka, when it is configured, cannot be consumed."""
+
+    async def probe() -> Probe:
+        await trio.lowlevel.checkpoint()
+        return judge_collector(shared.parts, shared.kafka)
+
+    return probe
+
+
 def probe_processor(shared: Shared) -> Ask:
     """How far the fold is behind the log."""
 
@@ -255,15 +267,6 @@ def record_request(parts: Parts) -> RequestDone:
         parts.metrics.request_duration_seconds.labels(*labels).observe(seconds)
 
     return done
-
-
-def count_items(parts: Parts) -> Callable[[str, str, int], None]:
-    """Count what came in under its source and what became of it."""
-
-    def count(source: str, result: str, number: int) -> None:
-        parts.metrics.intake_items_total.labels(source, result).inc(number)
-
-    return count
 
 
 def terms_of(settings: Settings) -> Terms:

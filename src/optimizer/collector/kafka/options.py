@@ -11,14 +11,16 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 FETCH_BYTES = 4 << 20  # of one partition in one fetch: the largest record that is taken fits
-REQUEST_MS = 10_000  # a broker that has not answered by then hangs
-SESSION_MS = 10_000
+SESSION_MS = 10_000  # a rebalance waits as long for a member, and must end before `request_ms`
 LONGEST_POLL_MS = 300_000  # storage may be away so long before the group moves on; what is delivered twice counts once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Brokers ("host:port"), topic and group; `dead_letter_topic` and the SASL user are empty for none."""
+    """Brokers ("host:port"), topic and group; `dead_letter_topic` and the SASL user are empty for none.
+
+    A broker that has not answered a request after `request_ms` hangs.
+    """
 
     brokers: tuple[str, ...]
     topic: str
@@ -29,13 +31,14 @@ class Options:
     username: str = ""
     password: str = field(default="", repr=False)
     ca_path: Path | None = None
+    request_ms: int = 15_000
 
     def connection(self) -> dict[str, Any]:
         """What every client is told. Raises OSError when the file with the authorities cannot be read."""
         told: dict[str, Any] = {
             "bootstrap_servers": list(self.brokers),
             "security_protocol": self.security,
-            "request_timeout_ms": REQUEST_MS,
+            "request_timeout_ms": self.request_ms,
             "client_id": "llm-optimizer",
         }
         if self.security.endswith("SSL"):

@@ -1,5 +1,6 @@
 """The consumer for as long as the process lives: whatever the broker does, it waits, says so, and comes back."""
 
+import logging
 import random
 from collections.abc import Callable
 from typing import NoReturn
@@ -33,12 +34,15 @@ async def run(
     now: Callable[[], int],
     rng: random.Random,
     count: Callable[[str, str, int], None],
+    probe_s: float = 5.0,
     breaker_changed: Callable[[str, BreakerState], None] | None = None,
 ) -> NoReturn:
     """Consume until cancelled.
 
     Each connection has an asyncio loop of its own, so that what a library leaves behind goes with it.
     """
+    # While the broker is away the library logs about twenty errors a second; what matters of them, we say ourselves.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     breaker = Breaker("kafka", POLICY, failures=FAILURES, on_change=breaker_changed)
     tools = Tools(
         options=options,
@@ -48,6 +52,7 @@ async def run(
         status=status,
         count=count,
         now=now,
+        probe_s=probe_s,
     )
     pause = FIRST_PAUSE_S
     while True:

@@ -22,8 +22,8 @@ from optimizer.nurseries.breaker import Breaker
 POLL_MS = 500
 RECORDS = 1_000  # of one poll
 CONNECT_S = 30.0  # joining a group waits for its other members
-PROBE_S = 5.0  # seconds between two questions whether the broker is there, and for its answer
 AWAY_S = 60.0  # a connection that has not answered for so long is opened anew
+DISK_S = 5.0  # between two attempts to write dead letters
 TELL_S = 10.0  # for a dead letter on its way to the topic; on disk it is already
 
 FAILURES = (KafkaError, Unavailable, trio.TooSlowError, OSError)
@@ -34,7 +34,8 @@ log = structlog.stdlib.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
-    """What a session works with. `count` is told source, result and number; `now` is microseconds since 1970."""
+    """What a session works with. `count` is told source, result and number; `now` is microseconds since 1970;
+    `probe_s` is the time between two questions whether the broker is there."""
 
     options: Options
     delivery: Delivery
@@ -43,6 +44,7 @@ class Tools:
     status: Status
     count: Callable[[str, str, int], None]
     now: Callable[[], int]
+    probe_s: float
 
 
 async def hold_session(bridge: Bridge, tools: Tools) -> NoReturn:
@@ -95,12 +97,12 @@ class Session:
 
     async def watch(self) -> NoReturn:
         """Ask for the ends of the partitions again and again: the lag, and whether anybody answers."""
-        answered = trio.current_time()
+        tools, answered = self._tools, trio.current_time()
         while True:
-            await trio.sleep(PROBE_S)
-            tools = self._tools
+            await trio.sleep(tools.probe_s)
             try:
-                with tools.breaker.guard(), trio.fail_after(PROBE_S):
+                # The library's own limit comes first: its connections do not like to be cancelled half made.
+                with tools.breaker.guard(), trio.fail_after(tools.options.request_ms / 500):
                     tools.status.lag = await self._bridge.run(read_lag, self._consumer)
             except FAILURES as error:
                 tools.status.troubled(f"Kafka does not answer: {_words(error)}")
@@ -116,10 +118,11 @@ class Session:
         while True:
             try:
                 await trio.to_thread.run_sync(self._tools.dead_letters.add, letters)
+                self._tools.status.well()
                 break
             except OSError as error:
                 self._tools.status.troubled(f"dead letters cannot be written: {error.strerror or error}")
-                await trio.sleep(PROBE_S)
+                await trio.sleep(DISK_S)
         self._tools.status.dead_letters += len(letters)
         log.warning("Kafka records refused", number=len(letters), first=letters[0].reason, offset=letters[0].offset)
         topic = self._tools.options.dead_letter_topic
@@ -162,6 +165,16 @@ async def send_all(producer: Any, topic: str, letters: list[DeadLetter]) -> None
             "dead-letter-origin": origin.encode(),
         }
         sent.append(await producer.send(topic, value=letter.value, key=letter.key, headers=list(headers.items())))
+    for delivered in sent:
+        await delivered
+
+
+async def send_back(producer: Any, letters: list[DeadLetter]) -> None:
+    """Send each letter to the topic that it came from, as it was."""
+    sent = [
+        await producer.send(letter.topic, value=letter.value, key=letter.key, headers=list(letter.headers.items()))
+        for letter in letters
+    ]
     for delivered in sent:
         await delivered
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 
 class Status:
-    """Written by the consumer, read by the probe; `changed` is called when trouble begins, changes its words or ends."""
+    """Written by the consumer, read by the probe; `changed` is called when trouble begins, changes or ends."""
 
     def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
         self.trouble: str | None = "not connected yet"
