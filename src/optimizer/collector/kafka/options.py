@@ -62,14 +62,24 @@ class _Started(AbstractAsyncContextManager[Any]):
         try:
             await self._client.start()
         except BaseException:
-            await self._client.stop()
+            await self._stop()
             raise
         return self._client
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._client.stop()
+        await self._stop()
+
+    async def _stop(self) -> None:
+        """Leave the group and close. A broker that hangs is not waited for beyond the caller's patience: when this is
+        cancelled the connections are closed all the same, or they would stay open until they are collected."""
+        try:
+            await self._client.stop()
+        finally:
+            inner = getattr(self._client, "client", None) or self._client._client  # noqa: SLF001 - and a consumer hides it
+            for connection in list(inner._conns.values()):  # noqa: SLF001 - the library has no abrupt close
+                connection.close()
 
 
 def opened_consumer(options: Options) -> AbstractAsyncContextManager[Any]:
