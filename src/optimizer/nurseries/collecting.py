@@ -68,8 +68,10 @@ async def collect(
         await nursery.start(run_intake)
         task_status.started()
         if settings.collector.kafka_brokers:
+            from optimizer.collector.kafka.service import run as consume  # with its library, where it is wanted
+
             await folded()
-            await kafka.run(
+            await consume(
                 options_of(settings),
                 intake.get,
                 read_protobuf=lambda body: read_feedback(body, parts.around.now()),

@@ -11,7 +11,8 @@ import trio
 from confluent_kafka import Producer
 
 from optimizer.collector import Intake
-from optimizer.collector.kafka import DeadLetters, Options, Status, run
+from optimizer.collector.kafka import DeadLetters, Options, Status
+from optimizer.collector.kafka.service import run
 from optimizer.nurseries.breaker import BreakerState
 from optimizer.nurseries.collecting import read_feedback
 from tests.collector.otlp.conftest import NOW, Room, open_room

@@ -8,8 +8,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-
 FETCH_BYTES = 4 << 20  # of one partition in one fetch: the largest record that is taken fits
 SESSION_MS = 10_000  # a rebalance waits as long for a member, and must end before `request_ms`
 LONGEST_POLL_MS = 300_000  # storage may be away so long before the group moves on; what is delivered twice counts once
@@ -87,6 +85,8 @@ def opened_consumer(options: Options) -> AbstractAsyncContextManager[Any]:
 
     For the asyncio side: `bridge.opened(lambda: opened_consumer(options))`.
     """
+    from aiokafka import AIOKafkaConsumer  # an eighth of a second that only those pay who use it
+
     return _Started(
         lambda: AIOKafkaConsumer(
             options.topic,
@@ -104,6 +104,8 @@ def opened_consumer(options: Options) -> AbstractAsyncContextManager[Any]:
 
 def opened_producer(options: Options) -> AbstractAsyncContextManager[Any]:
     """A producer whose answered records are on all replicas, and there once. For the asyncio side."""
+    from aiokafka import AIOKafkaProducer
+
     return _Started(
         lambda: AIOKafkaProducer(
             acks="all", enable_idempotence=True, max_request_size=2 * FETCH_BYTES, **options.connection()
