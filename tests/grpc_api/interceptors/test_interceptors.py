@@ -209,6 +209,21 @@ async def test_metrics_count_each_ending(nursery: trio.Nursery) -> None:
     assert [record["status"] for record in house.records()] == ["OK", "INTERNAL", "DEADLINE_EXCEEDED", "CANCELLED"]
 
 
+async def test_a_cancelled_call_with_tasks_of_its_own_is_no_bug(nursery: trio.Nursery) -> None:
+    class Busy(Echo):
+        async def hang(self, stream: Stream[StringValue, StringValue]) -> None:
+            async with trio.open_nursery() as tasks:
+                tasks.start_soon(trio.sleep_forever)
+                tasks.start_soon(trio.sleep_forever)
+
+    house = House(nursery, Busy())
+    peer = await house.connect()
+    answer = await peer.call(HANG, text("x"), fields=[*bearer("read"), ("grpc-timeout", "1m")])
+    assert answer["grpc-status"] == "4"
+    assert house.count(HANG, "DEADLINE_EXCEEDED") == 1
+    assert [record["status"] for record in house.records()] == ["DEADLINE_EXCEEDED"]
+
+
 async def test_bugs_carry_the_request_id_to_the_client(nursery: trio.Nursery) -> None:
     house = House(nursery, Echo(KeyError("bug")))
     peer = await house.connect()

@@ -8,11 +8,11 @@ from typing import Any, Final
 import structlog
 import trio
 
-from optimizer.grpc_api.calls.failures import UNEXPECTED, Failure
+from optimizer.grpc_api.calls.failures import Failure
 from optimizer.grpc_api.calls.journal import Journal, trace_of
 from optimizer.grpc_api.calls.routes import Handle, Route
 from optimizer.grpc_api.calls.stream import Stream
-from optimizer.grpc_api.interceptors.containment import judge, judge_cancelled
+from optimizer.grpc_api.interceptors.containment import judge_ending
 from optimizer.observability import Metrics
 
 _REQUEST_ID: Final = re.compile(rb"[!-~]{1,128}", re.ASCII)
@@ -44,15 +44,12 @@ class Logging:
             if journal is None:
                 await handle(stream)
                 return
-            failure: Failure | None = UNEXPECTED
+            failure: Failure | None = None
             try:
                 await handle(stream)
                 failure = stream.failure
-            except Exception as error:
-                failure = judge(error) or UNEXPECTED
-                raise
-            except trio.Cancelled:
-                failure = judge_cancelled(stream)
+            except BaseException as error:
+                failure = judge_ending(error, stream)
                 raise
             finally:
                 journal.record(stream, failure)
@@ -84,11 +81,8 @@ class Metering:
         async def metered(stream: Stream[Any, Any]) -> None:
             try:
                 await handle(stream)
-            except Exception as error:
-                count(stream, judge(error) or UNEXPECTED)
-                raise
-            except trio.Cancelled:
-                count(stream, judge_cancelled(stream))
+            except BaseException as error:
+                count(stream, judge_ending(error, stream))
                 raise
             count(stream, stream.failure)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
+import trio
 from google.rpc.error_details_pb2 import RequestInfo
 from grpclib.const import Status
 from grpclib.exceptions import ProtocolError, StreamTerminatedError
@@ -71,6 +72,12 @@ def judge(error: BaseException) -> Failure | None:
     return explain(error)
 
 
-def judge_cancelled(stream: Stream[Any, Any]) -> Failure:
-    """The failure of a call whose scope was cancelled."""
-    return _BY_CAUSE[stream.cause]
+def judge_ending(error: BaseException, stream: Stream[Any, Any]) -> Failure:
+    """The failure by which a call ends that is left with this: an error, a bug, or a cancellation.
+
+    A handler with tasks of its own is left with a group of cancellations.
+    """
+    left = error.split(trio.Cancelled)[1] if isinstance(error, BaseExceptionGroup) else error
+    if left is None or isinstance(left, trio.Cancelled):
+        return _BY_CAUSE[stream.cause]
+    return judge(left) or UNEXPECTED
