@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from optimizer.bus.topic import Topic
 from optimizer.core.rollout import Notify
+from optimizer.core.windows import WindowResult
 from optimizer.model import Alert, EntryChange, MetricSample, OptimizationChange, SystemNotice
 
 
@@ -17,6 +18,7 @@ class News:
     alerts: Topic[Alert] = field(default_factory=lambda: Topic("alerts"))
     system: Topic[SystemNotice] = field(default_factory=lambda: Topic("system"))
     rollouts: Topic[Notify] = field(default_factory=lambda: Topic("rollouts"))
+    windows: Topic[WindowResult] = field(default_factory=lambda: Topic("windows"))
 
     def topics(
         self,
@@ -26,8 +28,9 @@ class News:
         | Topic[MetricSample]
         | Topic[Alert]
         | Topic[SystemNotice]
-        | Topic[Notify],
+        | Topic[Notify]
+        | Topic[WindowResult],
         ...,
     ]:
         """All of them, for statistics and for closing."""
-        return (self.entries, self.optimizations, self.samples, self.alerts, self.system, self.rollouts)
+        return (self.entries, self.optimizations, self.samples, self.alerts, self.system, self.rollouts, self.windows)

@@ -168,6 +168,7 @@ def run_processor(shared: Shared) -> Run:
             nonce=around.nonce,
             stopwatch=around.stopwatch,
             news=shared.parts.news,
+            window_s=shared.settings.processor.window_size_secs,
             terms=terms_of(shared.settings),
             task_status=task_status,
         )

@@ -22,6 +22,7 @@ from optimizer.processor.progress import Progress
 from optimizer.processor.registry import Registry
 from optimizer.processor.rollouts import RolloutDesk
 from optimizer.processor.watcher import Watcher, open_watcher
+from optimizer.processor.windows import Windows, open_windows
 from optimizer.storage import Store
 
 FINISH_S = (
@@ -42,6 +43,7 @@ class Processor:
     rollouts: RolloutDesk
     watcher: Watcher
     alerts: Alerts
+    windows: Windows
     optimizations: Optimizations
     deployments: Deployments
 
@@ -56,13 +58,14 @@ async def run(
     nonce: Callable[[], bytes],
     stopwatch: Callable[[], float],
     news: News,
+    window_s: int = 300,
     terms: Terms | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Started when everything in the log is folded. When cancelled: last exposures, last snapshot, each bounded.
 
-    `now` is microseconds since 1970, `stopwatch` seconds that measure what computing a policy costs, `terms` bound the
-    rollouts of deployments.
+    `now` is microseconds since 1970, `stopwatch` seconds that measure what computing a policy costs, `window_s` is how
+    long windows over calls are, `terms` bound the rollouts of deployments.
     """
     send, inbox = trio.open_memory_channel[tuple[str, Exposure]](PENDING)
     decider = Decider(keys[0], now=now, nonce=nonce, exposures=send)
@@ -73,6 +76,7 @@ async def run(
     exposures = ExposureLog(inbox, backend)
     alerts = Alerts(backend, news.alerts)
     watcher = await open_watcher(backend, alerts)
+    windows = await open_windows(backend, window_s, news.windows)
     registry = Registry(backend, state, decider, progress, keys=keys, now=now)
 
     def new_id() -> str:
@@ -89,19 +93,20 @@ async def run(
             await nursery.start(run_fold, fold)
             nursery.start_soon(chronicle.run)
             nursery.start_soon(watcher.run)
+            nursery.start_soon(windows.run)
             nursery.start_soon(deployments.run)
             part = Processor(
-                decider, registry, progress, chronicle, rollouts, watcher, alerts, optimizations, deployments
+                decider, registry, progress, chronicle, rollouts, watcher, alerts, windows, optimizations, deployments
             )
             with processor.provide(part):
                 task_status.started()
                 await trio.sleep_forever()
     finally:
         with trio.move_on_after(FINISH_S, shield=True):
-            await finish(fold, exposures, chronicle, watcher)
+            await finish(fold, exposures, chronicle, watcher, windows)
 
 
-async def finish(fold: Fold, exposures: ExposureLog, chronicle: Chronicle, watcher: Watcher) -> None:
+async def finish(fold: Fold, exposures: ExposureLog, chronicle: Chronicle, watcher: Watcher, windows: Windows) -> None:
     """Write what is still in memory. Nothing acknowledged depends on it."""
     await exposures.finish()
     try:
@@ -109,5 +114,6 @@ async def finish(fold: Fold, exposures: ExposureLog, chronicle: Chronicle, watch
             await write_snapshot(fold)
         await chronicle.write_snapshot()
         await watcher.write_snapshot()
+        await windows.write()
     except StorageUnavailable as error:
         log.warning("no last snapshot; the next start replays the log", cursor=fold.state.cursor, error=str(error))

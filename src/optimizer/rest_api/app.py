@@ -17,7 +17,7 @@ from optimizer.collector import Intake
 from optimizer.processor import Processor
 from optimizer.rest_api import problems
 from optimizer.rest_api.access import Access
-from optimizer.rest_api.routes import feedback, health, optimizations, rollouts, services, telemetry, watching
+from optimizer.rest_api.routes import feedback, health, optimizations, rollouts, services, telemetry, watching, windows
 
 log = structlog.get_logger(__name__)
 
@@ -48,6 +48,7 @@ def make_app(deps: Deps) -> QuartTrio:
     optimizations.add(app, deps.processor, deps.access)
     rollouts.add(app, deps.processor, deps.access)
     watching.add(app, deps.processor, deps.access)
+    windows.add(app, deps.processor, deps.access)
     health.add(app, deps.health)
     _add_errors(app)
     _add_telemetry(app, deps.request_done)

@@ -111,6 +111,16 @@ class SlicedWindows:
         self._parts += 1
         return out
 
+    def open_windows(self) -> list[WindowResult]:
+        """What windows that have not fired hold so far, in order of end; nothing changes by asking."""
+        due = [(end, key) for key, state in self._keys.items() for end in self._ends_of(state) if end > self.watermark]
+        return [self._result(key, self._keys[key], end, "open") for end, key in sorted(due)]
+
+    def next_end(self) -> int | None:
+        """The end of the window that fires next, None when nothing is open."""
+        ends = (end for state in self._keys.values() for start in state.slices for end in self._spec.ends(start))
+        return min((end for end in ends if end > self.watermark), default=None)
+
     def _boundary(self, watermark: int) -> int:
         return (watermark - self._spec.size) // self._spec.slide
 

@@ -9,7 +9,7 @@ from optimizer.core.windows.aggregate import Summary
 
 SECOND = 1_000_000
 
-Reason = Literal["on_time", "late", "evicted", "flushed"]
+Reason = Literal["on_time", "late", "evicted", "flushed", "open"]
 LatePolicy = Literal["update", "side", "drop"]
 
 MAX_KEYS = 10_000
