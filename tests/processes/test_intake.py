@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import grpc
 import httpx
 import orjson
 import pytest
 from confluent_kafka import Producer
 
+from optimizer.collector.otlp import Signal
+from optimizer.grpc_api.services.telemetry import PATHS
 from tests.collector.otlp.conftest import CALL, make_request, make_span
 from tests.processes.server import ServerProcess, environment, make_token, serving, start
 from tests.services import service
@@ -60,6 +63,27 @@ def test_an_export_to_a_fresh_server_can_be_read_and_is_counted(tmp_path: Path) 
         assert server.stop() == 0
     stored = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert b"secret prompt" not in stored
+
+
+def test_the_usual_ports_of_otlp_can_be_opened_beside_the_others(tmp_path: Path) -> None:
+    end = time.time_ns() - 10**9
+    extra = {"LLM_OPTIMIZER__COLLECTOR__OTLP_HTTP_PORT": "0", "LLM_OPTIMIZER__COLLECTOR__OTLP_GRPC_PORT": "0"}
+    with serving(tmp_path, **extra) as server:
+        found = dict(re.findall(r"OTLP over (HTTP|gRPC) listens.*?//127\.0\.0\.1:(\d+)", "\n".join(server.log)))
+        bodies = [
+            make_request(make_span(i, start_time_unix_nano=end, end_time_unix_nano=end)).SerializeToString()
+            for i in (1, 2)
+        ]
+        credentials = {"authorization": f"Bearer {server.token}"}
+        headers = {**credentials, "content-type": "application/x-protobuf"}
+        answer = httpx.post(f"http://127.0.0.1:{found['HTTP']}/v1/traces", content=bodies[0], headers=headers)
+        assert answer.status_code == 200
+        channel: Any = grpc.insecure_channel(f"127.0.0.1:{found['gRPC']}")
+        call = channel.unary_unary(PATHS[Signal.TRACES])
+        assert call(bodies[1], timeout=10, metadata=list(credentials.items())) == b""
+        channel.close()
+        assert totals(server, 2)["input_tokens"] == 24
+        assert server.stop() == 0
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,8 @@
 """The gRPC API wired to the rest of the process."""
 
+from functools import partial
+from typing import Protocol
+
 import structlog
 import trio
 
@@ -50,26 +53,49 @@ async def serve_grpc(
         connections=lambda: count_connections(parts),
         started_at=around.now(),
     )
-    await run(
-        make_services(rooms),
-        make_policy(parts, keys),
-        Telling(
-            metrics=parts.metrics,
-            journal=around.logging,
-            rng=around.rng,
-        ),
-        host=settings.service.host,
-        port=told.port,
-        tls=make_server_context(told, "grpc_api", ["h2"]),
-        ready=parts.board.ready,
-        changes=parts.board.changes,
-        leave=parts.stop.draining.wait,
-        grace_s=max(settings.supervision.grace_edges_s - parts.stop.grace.unwind_s, 0),
-        on_drain=subscriptions.close,
-        bound=lambda url: log.info("gRPC API listens", url=url),
-        listen=listen,
+    services = make_services(rooms)
+
+    async def serve(port: int, words: str, *, task_status: trio.TaskStatus[None]) -> None:
+        await run(
+            services,
+            make_policy(parts, keys),
+            Telling(metrics=parts.metrics, journal=around.logging, rng=around.rng),
+            host=settings.service.host,
+            port=port,
+            tls=make_server_context(told, "grpc_api", ["h2"]),
+            ready=parts.board.ready,
+            changes=parts.board.changes,
+            leave=parts.stop.draining.wait,
+            grace_s=max(settings.supervision.grace_edges_s - parts.stop.grace.unwind_s, 0),
+            on_drain=subscriptions.close,
+            bound=lambda url: log.info(words, url=url),
+            listen=listen,
+            task_status=task_status,
+        )
+
+    await serve_ports(
+        serve, (told.port, "gRPC API listens"), (settings.collector.otlp_grpc_port, "OTLP over gRPC listens"),
         task_status=task_status,
-    )
+    )  # fmt: skip
+
+
+class ServePort(Protocol):
+    """Serves one port; the words are logged with its address."""
+
+    async def __call__(self, port: int, words: str, *, task_status: trio.TaskStatus[None]) -> None: ...
+
+
+async def serve_ports(serve: ServePort, *ports: tuple[int | None, str], task_status: trio.TaskStatus[None]) -> None:
+    """Serve the ports that are set, the same on each; started when all of them listen, over when all have drained."""
+    (first, name), *others = [(port, words) for port, words in ports if port is not None]
+    if not others:
+        await serve(first, name, task_status=task_status)
+        return
+    async with trio.open_nursery() as nursery:
+        await nursery.start(partial(serve, first, name))
+        for port, words in others:
+            await nursery.start(partial(serve, port, words))
+        task_status.started()
 
 
 def make_policy(parts: Parts, keys: Keys) -> Policy:

@@ -17,7 +17,7 @@ from optimizer.grpc_api.service import Listen
 from optimizer.grpc_api.transport import open_listeners
 from optimizer.model import Listing
 from optimizer.nurseries.collecting import collect, judge_collector, make_status
-from optimizer.nurseries.grpc import serve_grpc
+from optimizer.nurseries.grpc import serve_grpc, serve_ports
 from optimizer.nurseries.policy import Criticality, Probe, Restart, Run, ServiceSpec, Stage, Verdict
 from optimizer.processor import Processor
 from optimizer.processor.optimizations import Terms
@@ -192,18 +192,25 @@ def run_rest(shared: Shared) -> Run:
             largest_body=settings.limits.body_bytes,
             timeout_s=told.timeout_secs,
         )
-        await rest_api.run(
-            deps,
-            host=settings.service.host,
-            port=told.port,
-            tls=make_server_context(told, "rest_api", ["h2", "http/1.1"]) if told.enable_tls else None,
-            doorman=shared.doorman,
-            leave=parts.stop.draining.wait,
-            grace_s=max(settings.supervision.grace_edges_s - parts.stop.grace.unwind_s, 0),
-            bound=lambda url: log.info("REST API listens", url=url),
-            listen=shared.doors.listen,
+
+        async def serve(port: int, words: str, *, task_status: trio.TaskStatus[None]) -> None:
+            await rest_api.run(
+                deps,
+                host=settings.service.host,
+                port=port,
+                tls=make_server_context(told, "rest_api", ["h2", "http/1.1"]) if told.enable_tls else None,
+                doorman=shared.doorman,
+                leave=parts.stop.draining.wait,
+                grace_s=max(settings.supervision.grace_edges_s - parts.stop.grace.unwind_s, 0),
+                bound=lambda url: log.info(words, url=url),
+                listen=shared.doors.listen,
+                task_status=task_status,
+            )
+
+        await serve_ports(
+            serve, (told.port, "REST API listens"), (settings.collector.otlp_http_port, "OTLP over HTTP listens"),
             task_status=task_status,
-        )
+        )  # fmt: skip
 
     return run
 
