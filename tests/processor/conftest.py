@@ -11,6 +11,7 @@ from optimizer.bus import Latest, News, Slot
 from optimizer.core import records
 from optimizer.model import FeedbackEvent, Listing, Objective, Service, Variant
 from optimizer.processor import Processor, run
+from optimizer.processor.decisions import LoopSettings
 from optimizer.processor.optimizations import Terms
 from optimizer.storage import Record, Store
 from optimizer.storage.memory import FaultHook, MemoryState, open_memory
@@ -58,7 +59,11 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    state: MemoryState, *, terms: Terms | None = None, faults: FaultHook | None = None
+    state: MemoryState,
+    *,
+    terms: Terms | None = None,
+    faults: FaultHook | None = None,
+    loop: LoopSettings | None = None,
 ) -> AsyncIterator[Running]:
     """A processor over the state; leaving the block stops it as the tree would: by cancelling it.
 
@@ -79,6 +84,7 @@ async def running(
             stopwatch=trio.current_time,
             news=news,
             terms=terms,
+            loop=None if loop is None else lambda: loop,
             nonce=lambda: next(counter).to_bytes(8, "little"),
             task_status=task_status,
         )

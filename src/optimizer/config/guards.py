@@ -1,11 +1,20 @@
 """Sections beyond the contract: security, bounds, supervision and decision defaults."""
 
 from itertools import pairwise
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from optimizer.config.fields import Count, Duration, LongSecret, Role, Seconds, Section, Share, Size, Text, key
+
+StrategyName = Literal[
+    "ab_testing",
+    "reinforcement_feedback",
+    "cost_performance_scoring",
+    "adaptive_parameter_tuning",
+    "threshold_based",
+    "hybrid",
+]
 
 
 class ApiKey(Section):
@@ -94,6 +103,26 @@ class Decisions(Section):
     recompute_interval_s: Seconds = key(1, "Longest age of unlearnt feedback, in seconds.", live=True)
     lease_s: Seconds = key(300, "How long a client may use a configuration that it was handed.", live=True)
     holdout: Share = key(0.0, "Share of traffic that stays on the baseline to measure savings against.", live=True)
+    loop_enabled: bool = key(True, "Look at every service at an interval and propose changes.", live=True)
+    loop_interval_s: Seconds = key(60, "Seconds between two rounds of the decision loop.", live=True)
+    min_gap_s: Duration = key(300, "Least time between two proposals for one service, in seconds.", live=True)
+    repeat_s: Duration = key(604_800, "How long a change that was proposed is not proposed again.", live=True)
+    max_concurrent: Size = key(3, "Most optimizations that the loop lets be under way at once.", live=True)
+    auto_execute: bool = key(False, "Deploy what passes every gate without a person's approval.", live=True)
+    profile: Literal["conservative", "balanced", "aggressive"] = key(
+        "balanced", "How sure a proposal has to be: probability 0.95, 0.9 or 0.8.", live=True
+    )
+    preset: Literal["cost_optimized", "balanced", "quality_optimized"] = key(
+        "balanced", "Weights of quality, cost and latency.", live=True
+    )
+    strategies: tuple[StrategyName, ...] = key(("hybrid",), "Strategies that propose; hybrid is all.", live=True)
+    allocation: Literal["fixed", "thompson_sampling", "epsilon_greedy"] = key(
+        "thompson_sampling", "Which of several arms an experiment tries first.", live=True
+    )
+    latency_p95_ms: Seconds = key(5000, "Limit of the 95 % latency quantile that a baseline may not break.", live=True)
+    error_rate: Share = key(0.05, "Limit of the share of failed calls.", live=True)
+    cost_per_request: Seconds = key(0.10, "Limit of the mean cost of a call in dollars.", live=True)
+    quality_min: Share = key(0.7, "Least mean quality.", live=True)
     stage_min_s: Duration = key(300, "Least time of each stage of a deployment, in seconds.")
     stage_min_events: Size = key(100, "Least calls of the candidate in each stage of a deployment.")
     rollout_timeout_s: Seconds = key(3600, "Longest time of a deployment; without a verdict by then it is taken back.")

@@ -20,7 +20,7 @@ from optimizer.nurseries.collecting import collect, judge_collector, make_status
 from optimizer.nurseries.grpc import serve_grpc, serve_ports
 from optimizer.nurseries.policy import Criticality, Probe, Restart, Run, ServiceSpec, Stage, Verdict
 from optimizer.processor import Processor
-from optimizer.processor.optimizations import Terms
+from optimizer.processor.configured import loop_of, terms_of
 from optimizer.rest_api import Access, ConnectionLimits, Deps, Doorman
 from optimizer.root import Parts
 from optimizer.root.parts import backoff_of, intensity_of
@@ -170,6 +170,7 @@ def run_processor(shared: Shared) -> Run:
             news=shared.parts.news,
             window_s=shared.settings.processor.window_size_secs,
             terms=terms_of(shared.settings),
+            loop=lambda: loop_of(shared.settings),
             task_status=task_status,
         )
 
@@ -275,12 +276,6 @@ def record_request(parts: Parts) -> RequestDone:
         parts.metrics.request_duration_seconds.labels(*labels).observe(seconds)
 
     return done
-
-
-def terms_of(settings: Settings) -> Terms:
-    """How long the rollouts of deployments take."""
-    told = settings.decisions
-    return Terms(stage_min_s=told.stage_min_s, stage_min_events=told.stage_min_events, timeout_s=told.rollout_timeout_s)
 
 
 def limits_of(settings: Settings) -> ConnectionLimits:

@@ -9,9 +9,11 @@ import trio
 from optimizer.bus import Latest, News, Slot
 from optimizer.core.records import Exposure
 from optimizer.model import Listing, StorageUnavailable
+from optimizer.processor.administration import Flags
 from optimizer.processor.alerts import Alerts
 from optimizer.processor.chronicle import Chronicle, open_chronicle
 from optimizer.processor.decider import Decider
+from optimizer.processor.decisions import DecisionLoop, LoopSettings
 from optimizer.processor.deployments import Deployments, Gatekeeper
 from optimizer.processor.exposures import PENDING, ExposureLog
 from optimizer.processor.fold import Fold, open_state, run_fold, write_snapshot
@@ -60,12 +62,14 @@ async def run(
     news: News,
     window_s: int = 300,
     terms: Terms | None = None,
+    loop: Callable[[], LoopSettings] | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Started when everything in the log is folded. When cancelled: last exposures, last snapshot, each bounded.
 
     `now` is microseconds since 1970, `stopwatch` seconds that measure what computing a policy costs, `window_s` is how
-    long windows over calls are, `terms` bound the rollouts of deployments.
+    long windows over calls are, `terms` bound the rollouts of deployments, `loop` are the decision loop's settings now
+    (None: there is no loop).
     """
     send, inbox = trio.open_memory_channel[tuple[str, Exposure]](PENDING)
     decider = Decider(keys[0], now=now, nonce=nonce, exposures=send)
@@ -95,6 +99,10 @@ async def run(
             nursery.start_soon(watcher.run)
             nursery.start_soon(windows.run)
             nursery.start_soon(deployments.run)
+            if loop is not None:
+                flags = Flags(backend, news.system, now)
+                decisions = DecisionLoop(backend, state, optimizations, deployments, flags, settings=loop, now=now)
+                nursery.start_soon(decisions.run)
             part = Processor(
                 decider, registry, progress, chronicle, rollouts, watcher, alerts, windows, optimizations, deployments
             )

@@ -81,8 +81,19 @@ class Optimizations:
         self._now = now
         self._new_id = new_id
 
-    async def create(self, proposal: Proposal, *, by: str, dry_run: bool = False) -> Optimization:
-        """Store a proposal with status pending; with `dry_run` only say what would be. Raises InvalidArgument."""
+    async def create(
+        self,
+        proposal: Proposal,
+        *,
+        by: str,
+        dry_run: bool = False,
+        beside: Callable[[Optimization], Put] | None = None,
+    ) -> Optimization:
+        """Store a proposal with status pending; with `dry_run` only say what would be.
+
+        `beside` gives a document that is written in the same transaction. Raises InvalidArgument, and Conflict when
+        that document is not as expected; then nothing is stored.
+        """
         check_proposal(proposal)
         made = Optimization(
             id=self._new_id(),
@@ -96,7 +107,8 @@ class Optimizations:
             metadata={**proposal.metadata, "created_by": by},
         )
         if not dry_run:
-            await self._store.commit([Put(key=PREFIX + made.id, body=msgspec.json.encode(made), expected=ABSENT)])
+            puts = [Put(key=PREFIX + made.id, body=msgspec.json.encode(made), expected=ABSENT)]
+            await self._store.commit(puts if beside is None else [*puts, beside(made)])
             await self._publish(made, "created")
         return made
 
