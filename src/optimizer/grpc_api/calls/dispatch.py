@@ -62,9 +62,7 @@ class Dispatcher:
         if fields.get("grpc-encoding", b"identity") not in _ENCODINGS:
             raise GRPCError(Status.UNIMPLEMENTED, f"compression is one of {ACCEPTED}")
         if "grpc-timeout" in fields:
-            at = stream.started_at + decode_timeout(fields["grpc-timeout"])
-            stream.deadline = Deadline(at)
-            stream.scope.deadline = at
+            stream.deadline = Deadline(stream.started_at + decode_timeout(fields["grpc-timeout"]))
 
 
 def _needs_care(fields: dict[str, bytes]) -> bool:

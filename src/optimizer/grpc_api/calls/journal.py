@@ -14,6 +14,7 @@ from optimizer.grpc_api.calls.stream import Stream
 _FLUSH_S: Final = 0.2
 _BATCH: Final = 256  # lines of one write
 KEPT: Final = 4_096  # records between two flushes, some 3 KiB each; more are dropped and counted
+_LEVELS: Final = ("info", "warn")  # of calls
 _TRACEPARENT: Final = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}", re.ASCII)
 _SERVER_FAULTS: Final = frozenset({"UNKNOWN", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
 
@@ -70,7 +71,8 @@ class Journal:
         records, self._records = self._records, []
         self._full = trio.Event()
         render = render_json if self._log.json else render_plain
-        shown = [record for record in records if self._log.shows(level_of(record))]
+        levels = {level for level in _LEVELS if self._log.shows(level)}
+        shown = [record for record in records if level_of(record) in levels]
         for start in range(0, len(shown), _BATCH):
             self._log.write_line("\n".join(render(record) for record in shown[start : start + _BATCH]))
 

@@ -1,7 +1,7 @@
 """One call as its handler sees it: grpclib's server `Stream` over our transport."""
 
 import enum
-from collections.abc import Callable
+import math
 from typing import Any, Final, Generic, TypeVar
 
 import trio
@@ -45,7 +45,6 @@ class Stream(Generic[Recv, Send]):
     __slots__ = (
         "_burst",
         "_exchange",
-        "_fields",
         "_head_sent",
         "_metadata",
         "_reader",
@@ -55,11 +54,11 @@ class Stream(Generic[Recv, Send]):
         "connection",
         "deadline",
         "failure",
+        "fields",
         "gzip",
         "request_id",
         "requests",
         "route",
-        "scope",
         "seconds",
         "started_at",
         "user",
@@ -67,7 +66,7 @@ class Stream(Generic[Recv, Send]):
 
     def __init__(self, exchange: Exchange, connection: Connection, route: Route, fields: dict[str, bytes]) -> None:
         self._exchange = exchange
-        self._fields = fields
+        self.fields = fields  # of the request's header, the last of each name; `metadata` has all of them
         self._metadata: Metadata | None = None
         self._reader: Reader | None = None
         self._head_sent = self._trailed = False
@@ -75,7 +74,6 @@ class Stream(Generic[Recv, Send]):
         self.requests = 0
         self.connection = connection
         self.route = route
-        self.scope = trio.CancelScope()
         self.started_at = self.admitted_at = connection.read_at
         self.seconds: float | None = None  # how long it took, once it is known
         self.deadline: Deadline | None = None
@@ -91,11 +89,6 @@ class Stream(Generic[Recv, Send]):
         return self.connection.peer
 
     @property
-    def fields(self) -> dict[str, bytes]:
-        """The request's header fields, the last of each name; `metadata` has all of them."""
-        return self._fields
-
-    @property
     def metadata(self) -> Metadata:
         """The request's custom metadata."""
         if self._metadata is None:
@@ -104,7 +97,7 @@ class Stream(Generic[Recv, Send]):
 
     @property
     def user_agent(self) -> str | None:
-        agent = self._fields.get("user-agent")
+        agent = self.fields.get("user-agent")
         return None if agent is None else agent.decode("latin-1")
 
     @property
@@ -115,7 +108,7 @@ class Stream(Generic[Recv, Send]):
     @property
     def accepts_gzip(self) -> bool:
         """Whether the client reads compressed messages."""
-        return b"gzip" in self._fields.get("grpc-accept-encoding", b"")
+        return b"gzip" in self.fields.get("grpc-accept-encoding", b"")
 
     @property
     def replies(self) -> int:
@@ -133,7 +126,7 @@ class Stream(Generic[Recv, Send]):
         if self.requests and not route.client_streaming:
             return None
         if self._reader is None:
-            self._reader = Reader(self._exchange, self.connection, self._fields.get("grpc-encoding", b"identity"))
+            self._reader = Reader(self._exchange, self.connection, self.fields.get("grpc-encoding", b"identity"))
         if route.client_streaming:
             message = await self._reader.read(route.request_type)
         else:
@@ -167,11 +160,8 @@ class Stream(Generic[Recv, Send]):
         if extra:
             head = make_fields([*_HEAD, *([("grpc-encoding", "gzip")] if zipped else []), *extra])
         self._head_sent = True
-        self._send(lambda: self._exchange.send_head(200, head))
-
-    def _send(self, send: Callable[[], None]) -> None:
         try:
-            send()
+            self._exchange.send_head(200, head)
         except StreamGone as error:
             raise StreamTerminatedError(str(error)) from error
 
@@ -243,11 +233,14 @@ class Stream(Generic[Recv, Send]):
         else:
             extra = encode_metadata(metadata) if metadata else []
             trailers = make_fields([*(failure.fields() if failure else [("grpc-status", "0")]), *extra])
-        if self._head_sent:
-            self._send(lambda: exchange.send_trailers(trailers))
-        else:
-            whole = make_fields([*_HEAD, *((key, value.decode("latin-1")) for key, value in trailers.items())])
-            self._send(lambda: exchange.send_head(200, whole, end=True))
+        try:
+            if self._head_sent:
+                exchange.send_trailers(trailers)
+            else:
+                whole = make_fields([*_HEAD, *((key, value.decode("latin-1")) for key, value in trailers.items())])
+                exchange.send_head(200, whole, end=True)
+        except StreamGone as error:
+            raise StreamTerminatedError(str(error)) from error
 
     @property
     def ended(self) -> bool:
@@ -264,14 +257,17 @@ class Stream(Generic[Recv, Send]):
     # What the server does to the call
 
     def limit(self, at: float) -> None:
-        """End the call at this time of Trio's clock, unless its deadline is earlier."""
+        """End the call at this time of Trio's clock, unless its deadline is earlier. Only before `listen`."""
         if self.deadline is None or at < self.deadline.at:
             self.deadline = Deadline(at)
-            self.scope.deadline = at
 
-    def listen(self) -> None:
-        """From now on a reset by the client, a lost connection and the end of a drain's grace cancel the scope."""
-        self._exchange.when_gone(self.scope.cancel)
+    def listen(self) -> trio.CancelScope:
+        """The scope to run the call in. Its deadline is the call's; a reset by the client, a lost connection and the
+        end of a drain's grace cancel it from now on.
+        """
+        scope = trio.CancelScope(deadline=math.inf if self.deadline is None else self.deadline.at)
+        self._exchange.when_gone(scope.cancel)
+        return scope
 
     @property
     def cause(self) -> Cause:

@@ -26,7 +26,7 @@ class Containment:
 
     A bug is logged with its traceback and answered INTERNAL with the request's id and nothing else. Calls with one
     request and one response end after `timeout_s` when their client sets no earlier deadline; it is set here and not
-    further inside because a scope's deadline is cheapest to set before the scope is entered.
+    further inside because a scope's deadline is cheapest to set when the scope is made.
     """
 
     def __init__(self, timeout_s: Callable[[], float] | None = None) -> None:
@@ -36,11 +36,10 @@ class Containment:
         timeout_s = None if route.server_streaming or route.client_streaming else self._timeout_s
 
         async def contained(stream: Stream[Any, Any]) -> None:
-            stream.listen()
             if timeout_s is not None:
                 stream.limit(stream.started_at + timeout_s())
             failure: Failure | None = None
-            with stream.scope as scope:
+            with stream.listen() as scope:
                 try:
                     await handle(stream)
                     if not stream.ended:
