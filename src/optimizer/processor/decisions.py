@@ -73,7 +73,6 @@ class DecisionLoop:
         optimizations: Optimizations,
         deployments: Deployments,
         flags: Flags,
-        *,
         settings: Callable[[], LoopSettings],
         now: Callable[[], int],
     ) -> None:

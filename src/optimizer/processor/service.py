@@ -101,8 +101,7 @@ async def run(
             nursery.start_soon(deployments.run)
             if loop is not None:
                 flags = Flags(backend, news.system, now)
-                decisions = DecisionLoop(backend, state, optimizations, deployments, flags, settings=loop, now=now)
-                nursery.start_soon(decisions.run)
+                nursery.start_soon(DecisionLoop(backend, state, optimizations, deployments, flags, loop, now).run)
             part = Processor(
                 decider, registry, progress, chronicle, rollouts, watcher, alerts, windows, optimizations, deployments
             )
