@@ -17,6 +17,7 @@ def main(seeds: int) -> int:
     )
     for kind in Kind:
         print(f"  {summary.seen[kind.value] / max(summary.runs, 1):6.1%} of the runs: {kind.value}")
+    print(f"  {summary.opened / max(summary.runs, 1):6.1%} of the runs: the store's breaker opened")
     for seed, violations in summary.failed:
         print(f"  seed {seed}: {violations[0]}")
     if summary.failed:

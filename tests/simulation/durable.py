@@ -1,7 +1,7 @@
 """The store as a process sees it: the memory store over state that outlives the process, behind bad weather."""
 
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -14,32 +14,40 @@ from optimizer.storage.memory import MemoryState, open_memory
 
 @dataclass(kw_only=True)
 class Weather:
-    """What goes wrong between a process and its store, until the given times. `slow_s` is the longest extra delay."""
+    """What goes wrong between a process and its store, until the given times. `slow_s` is the longest extra delay.
+
+    `failing` is the share of calls that fail: at 1.0 the store's server is away. `refuses` tells whether the process's
+    breaker is open now; `intruders` counts calls that came all the same.
+    """
 
     rng: random.Random
     slow_s: float = 0.0
     errors_until: float = 0.0
+    failing: float = 0.5
     hangs_until: float = 0.0
     slow_until: float = 0.0
     power: bool = True
     failed: int = 0
+    refuses: Callable[[], bool] = lambda: False
+    intruders: int = 0
 
     async def before(self) -> None:
         """Before the effect: an error here means that nothing happened."""
         now = trio.current_time()
+        self.intruders += self.refuses()
         self._check_power()
         if now < self.hangs_until:
             await trio.sleep_until(self.hangs_until)
         if now < self.slow_until:
             await trio.sleep(self.rng.random() * self.slow_s)
-        if now < self.errors_until and self.rng.random() < 0.5:
+        if now < self.errors_until and self.rng.random() < self.failing:
             self.failed += 1
             raise StorageUnavailable("simulated: the store cannot be reached")
         self._check_power()
 
     async def after(self) -> None:
         """After the effect: an error here means that it happened, and that nobody was told."""
-        if trio.current_time() < self.errors_until and self.rng.random() < 0.5:
+        if trio.current_time() < self.errors_until and self.rng.random() < self.failing:
             self.failed += 1
             raise StorageUnavailable("simulated: the answer of the store was lost")
         if trio.current_time() < self.slow_until:
@@ -95,7 +103,7 @@ class WeatheredStore:
     async def health(self) -> StoreHealth:
         now = trio.current_time()
         bad = now < self._weather.errors_until or now < self._weather.hangs_until or not self._weather.power
-        return StoreHealth(mode="memory", writable=not bad, message="simulated: bad weather" if bad else None)
+        return StoreHealth(mode="postgres", writable=not bad, message="simulated: bad weather" if bad else None)
 
 
 @asynccontextmanager

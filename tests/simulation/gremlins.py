@@ -10,6 +10,8 @@ from tests.simulation.clients import REST
 from tests.simulation.faults import Fault, Kind
 from tests.simulation.world import World
 
+SLOW_WINDOW = 1024  # a few answers fill it, so that the server is held up after little work
+
 
 async def run_plan(world: World, faults: Sequence[Fault], rng: random.Random, seen: Counter[str]) -> None:
     """Do each fault at its time; `seen` counts those that really happened."""
@@ -70,6 +72,7 @@ async def happen(world: World, fault: Fault, rng: random.Random, nursery: trio.N
             life.weather.slow_s, life.weather.slow_until = 3 * size, now + 10
         case Kind.ERROR_BURST:
             life.weather.errors_until = now + 1 + 9 * size
+            life.weather.failing = 0.5 if size < 0.5 else 1.0
         case Kind.HANG_STORE:
             life.weather.hangs_until = now + 1 + 14 * size
         case Kind.CRASH:
@@ -146,6 +149,7 @@ async def swizzle(world: World, rng: random.Random, seconds: float) -> None:
 
 async def be_slow(world: World, seconds: float) -> None:
     """Ask for much and read nothing."""
+    world.network.link("slow").window = SLOW_WINDOW
     try:
         stream = await world.network.connect("slow", REST)
         request = b"GET /api/v1/services HTTP/1.1\r\nHost: server\r\n\r\n"

@@ -58,6 +58,8 @@ def judge(world: World) -> Iterator[str]:
     yield from check_events(world, world.records)
     for life in world.lives:
         yield from check_life(world, life)
+        if life.weather.intruders:  # I8
+            yield f"I8 life {life.number} asked the store {life.weather.intruders} times while its breaker was open"
     yield from check_calls(world)
     yield from world.records.surprises
     if world.secret_lines:  # I12

@@ -20,6 +20,7 @@ class Link:
     stalled: bool = False
     stalled_at: float = 0.0
     healed: trio.Event = field(default_factory=trio.Event)
+    window: int = WINDOW
 
     def stall(self) -> None:
         """Nothing gets through from now on; nothing is lost either."""
@@ -57,10 +58,10 @@ class Pipe:
             await self._link.passable()
             if self._broken:
                 raise trio.BrokenResourceError
-            if len(self._buffer) >= WINDOW:
+            if len(self._buffer) >= self._link.window:
                 await self._lot.park()
                 continue
-            room = WINDOW - len(self._buffer)
+            room = self._link.window - len(self._buffer)
             self._buffer += rest[:room]
             rest = rest[room:]
             self._lot.unpark_all()

@@ -38,6 +38,7 @@ class Outcome:
     lives: int
     acknowledged: int
     decisions: int
+    opened: int
 
 
 def run_seed(seed: int, faults: Sequence[Fault] | None = None) -> Outcome:
@@ -64,6 +65,7 @@ def run_seed(seed: int, faults: Sequence[Fault] | None = None) -> Outcome:
         lives=len(world.lives),
         acknowledged=len(world.records.acknowledged),
         decisions=world.records.decisions,
+        opened=sum(line.get("state") == "open" for life in world.lives for line in life.lines),
     )
 
 

@@ -9,7 +9,7 @@ import trio
 
 from optimizer.config import Settings
 from optimizer.model import ConfigurationError
-from optimizer.nurseries import ServiceSpec
+from optimizer.nurseries import BreakerState, ServiceSpec
 from optimizer.nurseries.services import Doors, declare_services
 from optimizer.nurseries.tree import Exit, serve
 from optimizer.observability import open_logging
@@ -191,6 +191,8 @@ class World:
     def _declare(self, life: Life, parts: Parts) -> Sequence[ServiceSpec]:
         life.parts = parts
         parts.stop.on_request(lambda: self._note_stop(life))
+        breaker = parts.metrics.breaker_state.labels("postgres")
+        life.weather.refuses = lambda: bool(breaker._value.get() == BreakerState.OPEN.value)
         doors = Doors(
             open_store=lambda _: open_weathered(self.state, life.weather),
             listen=self._listen_rest,

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypedDict, Unpack
 
 import structlog
@@ -22,10 +23,10 @@ from optimizer.nurseries.policy import Criticality, Probe, Restart, Run, Service
 from optimizer.processor import Processor
 from optimizer.processor.configured import loop_of, terms_of
 from optimizer.rest_api import Access, ConnectionLimits, Deps, Doorman
-from optimizer.root import Parts
+from optimizer.root import Parts, make_breaker
 from optimizer.root.parts import backoff_of, intensity_of
 from optimizer.security import Keys, load_keys, make_authenticator, make_server_context
-from optimizer.storage import SlottedStore, Store, StoreKind, open_store
+from optimizer.storage import SlottedStore, Store, StoreKind, guard_store, open_store
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -125,9 +126,11 @@ def declare_services(parts: Parts, doors: Doors | None = None) -> Sequence[Servi
 def run_storage(shared: Shared) -> Run:
     """The store, open while the service runs."""
 
+    make = partial(make_breaker, shared.parts.metrics)
+
     async def run(*, task_status: trio.TaskStatus[None]) -> None:
         async with shared.doors.open_store(shared.settings) as store:
-            with shared.storage.provide(store):
+            with shared.storage.provide(await guard_store(store, make)):
                 task_status.started()
                 await trio.sleep_forever()
 

@@ -1,5 +1,6 @@
 """The root of the tree: what the services share, what is told about them, and the tasks that watch over them."""
 
+from optimizer.root.breakers import make_breaker as make_breaker
 from optimizer.root.parts import Declare as Declare
 from optimizer.root.parts import Parts as Parts
 from optimizer.root.parts import Surroundings as Surroundings

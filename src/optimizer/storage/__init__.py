@@ -1,5 +1,7 @@
 """The log and the documents: two small protocols and the stores that keep them."""
 
+from optimizer.storage.breaking import BreakingStore as BreakingStore
+from optimizer.storage.breaking import guard_store as guard_store
 from optimizer.storage.embedded import open_embedded as open_embedded
 from optimizer.storage.memory import FaultHook as FaultHook
 from optimizer.storage.memory import MemoryState as MemoryState
