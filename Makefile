@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUN := $(VENV)/.run
 DEV := $(VENV)/.dev
 args ?=
-part ?=
+part ?= simulation
 seeds ?= 10000
 
 .PHONY: serve demo test check bench campaign protos lock clean format
@@ -46,8 +46,8 @@ format: $(DEV)  ## bring the sources into the house format
 bench: $(DEV)  ## every measurement; each prints a table and a RESULT line
 	@for f in bench/[a-z]*.py; do name=$$(basename $$f .py); echo "== $$name"; $(BIN)/python -m bench.$$name || exit 1; done
 
-campaign: $(DEV)  ## the long forms of the seeded tests (part=durability, seeds=10000)
-	@$(BIN)/python -m tests.campaign --seeds $(seeds) $(if $(part),--part $(part),)
+campaign: $(DEV)  ## the long forms of the seeded tests (part=simulation, seeds=10000; part=all for every one)
+	@$(BIN)/python -m tests.campaign --seeds $(seeds) $(if $(filter-out all,$(part)),--part $(part),)
 
 protos: $(DEV)  ## generate the gRPC code from proto/ (args=--accept: additions become part of the golden descriptor)
 	@$(BIN)/python -m scripts.protos $(args)
