@@ -95,5 +95,5 @@ async def test_a_rollout_that_ends_by_itself_gives_the_outcome_and_what_was_meas
     assert [each.status for each in told] == [4, 7, 8]
     assert found.actual_impact.requests_affected > 5
     # Compared with what the learning policy serves otherwise, which explores the cheap variant a little.
-    assert 40 < found.actual_impact.cost_reduction_pct <= 50
+    assert 40 < found.actual_impact.cost_reduction_pct < 50.001  # half, to the rounding of a float
     assert found.actual_impact.quality_delta_pct < -70
